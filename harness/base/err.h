@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Errors of the user's or the world's making: a function returns -1 and leaves one finished message here.
+// The first message sticks, so the cause is reported and not its consequences. Only main() prints and exits.
+// Message grammar: place and fault first, lower case, subject in quotes, remedy last, no full stop:
+//     experiments/a.yaml:12:3: unknown key 'd_selct' (did you mean 'd_select'?)
+// Our own bugs are not errors: BUG() prints and aborts, in release builds too.
+#ifndef KVLAB_BASE_ERR_H
+#define KVLAB_BASE_ERR_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct err {
+	int is_set;
+	char message[1024];
+};
+
+// Records the message unless one is already there. Always returns -1, so that callers can `return err_set(...)`.
+int err_set(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// Empties err, for a caller that has dealt with the message.
+void err_clear(struct err *err);
+
+void bug_at(const char *file, int line, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
+#define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
+// Prints "out of memory" with the size asked for and aborts: memory is planned before a run, never found missing in it.
+void die_no_memory(unsigned long long bytes) __attribute__((noreturn));
+
+#ifdef __cplusplus
+}
+#endif
+#endif

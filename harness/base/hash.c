@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+#include "harness/base/hash.h"
+
+#include <stdio.h>
+#include <xxhash.h>
+
+void hash_hex(char out[HASH_TEXT], const void *data, size_t bytes)
+{
+	XXH128_hash_t h = XXH3_128bits(data, bytes);
+	snprintf(out, HASH_TEXT, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+}

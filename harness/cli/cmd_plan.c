@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// kvlab plan: the resolved matrix of a spec and what it will take. Nothing is run or written.
+#include <string.h>
+
+#include "harness/cli/command.h"
+#include "harness/cli/plan.h"
+
+extern const struct command command_plan;
+
+static const struct cli_option options[] = {
+        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
+        {"seeds", CLI_INT, "N", "plan for the first N seeds (default: the spec's own)"},
+        {"keys", CLI_FLAG, NULL, "print the key of every point, too"},
+        {0},
+};
+
+// 1234567 as "1.18 MiB" (base 1024, "B") or "1.23 M" (base 1000, "").
+static const char *scaled(char out[32], double value, double base, const char *unit)
+{
+	static const char *const decimal[] = {"", "k", "M", "G", "T", "P", "E"};
+	static const char *const binary[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
+	int i = 0;
+	for (; value >= base && i < 6; i++)
+		value /= base;
+	snprintf(out, 32, "%.*f %s%s",
+	        i == 0        ? 0
+	        : value < 10  ? 2
+	        : value < 100 ? 1
+	                      : 0,
+	        value, base == 1024 ? binary[i] : decimal[i], unit);
+	return out;
+}
+
+static const char *duration(char out[32], double seconds)
+{
+	if (seconds < 1)
+		snprintf(out, 32, "under 1 s");
+	else if (seconds < 120)
+		snprintf(out, 32, "about %.0f s", seconds);
+	else if (seconds < 7200)
+		snprintf(out, 32, "about %.0f min", seconds / 60);
+	else
+		snprintf(out, 32, "about %.3g h", seconds / 3600);
+	return out;
+}
+
+static void print_points(const struct spec *spec, const struct plan *plan, int with_keys)
+{
+	size_t widest = strlen("point");
+	char flops[32], memory[32], time[32];
+	for (int i = 0; i < spec->n_point; i++)
+		if (strlen(spec->point[i].label) > widest)
+			widest = strlen(spec->point[i].label);
+	for (int i = 0; i < spec->n_skip; i++)
+		if (strlen(spec->skip[i].label) > widest)
+			widest = strlen(spec->skip[i].label);
+	int width = (int)widest;
+	printf("%-*s  %12s  %13s  %10s  %10s  %13s%s\n", width, "point", "parameters", "cache B/token", "FLOPs/run",
+	        "memory", "time/run", with_keys ? "  key" : "");
+	for (int i = 0; i < spec->n_point; i++) {
+		const struct cost *cost = &plan->cost[i];
+		double seconds = plan->flops > 0 ? plan->seconds * cost->flops / plan->flops : 0;
+		printf("%-*s  %12.0f  %13.6g  %10s  %10s  %13s%s%s\n", width, spec->point[i].label, cost->n_param,
+		        cost->cache_bytes_per_token, scaled(flops, cost->flops, 1000, ""),
+		        scaled(memory, cost->memory_bytes, 1024, "B"), duration(time, seconds), with_keys ? "  " : "",
+		        with_keys ? spec->point[i].key : "");
+	}
+	for (int i = 0; i < spec->n_skip; i++)
+		printf("%-*s  left out: %s\n", width, spec->skip[i].label, spec->skip[i].reason);
+}
+
+static void print_totals(const struct spec *spec, const struct plan *plan)
+{
+	char flops[32], memory[32], time[32];
+	printf("\n%s at scale %s: %d points x %d seeds = %ld runs", spec->experiment, spec->scale, spec->n_point,
+	        spec->n_seed, (long)spec->n_point * spec->n_seed);
+	if (spec->n_skip)
+		printf(", %d points left out", spec->n_skip);
+	printf("\n%s FLOPs, at most %s memory a run, %s on one worker\n", scaled(flops, plan->flops, 1000, ""),
+	        scaled(memory, plan->peak_bytes, 1024, "B"), duration(time, plan->seconds));
+}
+
+static int plan_spec(const struct cli_args *args, struct arena *arena, struct err *err)
+{
+	char *path;
+	struct spec spec;
+	struct plan plan;
+	if (cli_flag(args, "seeds") && cli_int(args, "seeds", 0) == 0)
+		return err_set(err, "plan: option '--seeds': at least 1 is needed");
+	if (cli_spec_path(&path, args->positional[0], arena, err) ||
+	        spec_load(&spec, path, cli_text(args, "scale", "small"), cli_int(args, "seeds", 0), arena, err) ||
+	        plan_estimate(&plan, &spec, err))
+		return COMMAND_USAGE;
+	print_points(&spec, &plan, cli_flag(args, "keys"));
+	print_totals(&spec, &plan);
+	return plan_check_memory(&plan, &spec, 1, err) ? COMMAND_USAGE : COMMAND_DONE;
+}
+
+static int run(int argc, char **argv, struct err *err)
+{
+	struct cli_args args;
+	struct arena arena;
+	if (cli_parse(&args, &command_plan, argc, argv, 1, 1, err))
+		return COMMAND_USAGE;
+	arena_init(&arena, 1 << 20);
+	int result = plan_spec(&args, &arena, err);
+	arena_release(&arena);
+	return result;
+}
+
+const struct command command_plan = {
+        .name = "plan",
+        .summary = "Show the resolved matrix of a spec, its sizes and what it will take; run nothing",
+        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--keys]",
+        .options = options,
+        .run = run,
+};

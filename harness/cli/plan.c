@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#include "harness/cli/plan.h"
+
+#include <unistd.h>
+
+// What one worker of tiny models reaches on one AVX2 core; printed as "about". A probe of this machine would cost more
+// than it tells: steps of small models are bound by other things than the peak.
+static const double assumed_flops_per_s = 30e9;
+
+int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
+{
+	*plan = (struct plan){.cost = arena_zalloc(spec->arena, (size_t)spec->n_point * sizeof(*plan->cost))};
+	for (int i = 0; i < spec->n_point; i++) {
+		const struct spec_point *point = &spec->point[i];
+		struct cost *cost = &plan->cost[i];
+		struct err cause = {0};
+		if (point->setup.procedure->estimate(&point->setup, cost, &cause))
+			return err_set(err, "%s: point '%s': %s", spec->path, point->label, cause.message);
+		plan->flops += cost->flops * spec->n_seed;
+		if (cost->memory_bytes > plan->peak_bytes) {
+			plan->peak_bytes = cost->memory_bytes;
+			plan->peak_point = i;
+		}
+	}
+	plan->seconds = plan->flops / assumed_flops_per_s;
+	return 0;
+}
+
+int plan_check_memory(const struct plan *plan, const struct spec *spec, int n_worker, struct err *err)
+{
+	const double gib = 1024.0 * 1024 * 1024;
+	double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+	double need = plan->peak_bytes * n_worker;
+	if (need <= memory)
+		return 0;
+	return err_set(err, "%s: point '%s' needs %.3g GiB with %d at a time, this machine has %.3g GiB (%s)",
+	        spec->path, spec->point[plan->peak_point].label, need / gib, n_worker, memory / gib,
+	        n_worker > 1 ? "ask for fewer jobs" : "make the model, batch or sequence smaller");
+}

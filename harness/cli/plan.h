@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// What a resolved spec will take, before anything runs: shared by `kvlab plan` and `kvlab run`.
+#ifndef KVLAB_CLI_PLAN_H
+#define KVLAB_CLI_PLAN_H
+#include "harness/spec/spec.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct plan {
+	struct cost *cost; // per point, for one run
+	double flops;      // of all points and seeds
+	double peak_bytes; // of the largest point
+	int peak_point;
+	double seconds; // about, on one worker
+};
+
+// Asks the procedure what every point costs. Memory from the spec's arena. 0, or -1 with the point that cannot be
+// estimated.
+int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err);
+// 0, or -1 naming the first point that cannot fit in this machine's memory with n_worker runs at a time.
+int plan_check_memory(const struct plan *plan, const struct spec *spec, int n_worker, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

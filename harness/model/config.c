@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include "harness/model/config.h"
+
+#define FIELD(f) offsetof(struct model_config, f)
+
+const struct option model_options[] = {
+        {"n_layer", OPTION_INT, FIELD(n_layer), "2", 1, 1024, NULL, "transformer blocks"},
+        {"d_model", OPTION_INT, FIELD(d_model), "64", 1, 65536, NULL, "width of the residual stream"},
+        {"n_head", OPTION_INT, FIELD(n_head), "4", 1, 1024, NULL, "query heads"},
+        {"n_kv_head", OPTION_INT, FIELD(n_kv_head), "0", 0, 1024, NULL, "key and value heads; 0: n_head"},
+        {"d_head", OPTION_INT, FIELD(d_head), "0", 0, 65536, NULL, "value width per head; 0: d_model / n_head"},
+        {"d_ff", OPTION_INT, FIELD(d_ff), "128", 1, 1048576, NULL, "hidden width of the feed-forward part"},
+        {"n_vocab", OPTION_INT, FIELD(n_vocab), "0", 0, 1 << 24, NULL, "tokens; 0: what the task needs"},
+        {"n_ctx", OPTION_INT, FIELD(n_ctx), "0", 0, 1 << 24, NULL, "positions; 0: what the task needs"},
+        {"causal", OPTION_BOOL, FIELD(causal), "true", 0, 1, NULL, "positions see only those before them"},
+        {"bias", OPTION_BOOL, FIELD(bias), "true", 0, 1, NULL, "linear maps and norms have biases"},
+        {"tied_head", OPTION_BOOL, FIELD(tied_head), "false", 0, 1, NULL, "the head is the token table"},
+        {"head_bias", OPTION_BOOL, FIELD(head_bias), "false", 0, 1, NULL, "the head has a bias"},
+        {"norm", OPTION_CHOICE, FIELD(norm), "layer", 0, 0, "layer|rms", "which norm"},
+        {"norm_place", OPTION_CHOICE, FIELD(norm_place), "pre", 0, 0, "pre|post", "before or after each residual branch"},
+        {"final_norm", OPTION_BOOL, FIELD(final_norm), "true", 0, 1, NULL, "a norm before the head"},
+        {"activation", OPTION_CHOICE, FIELD(activation), "gelu", 0, 0, "gelu|relu|swiglu", "of the feed-forward part"},
+        {"position", OPTION_CHOICE, FIELD(position), "learned", 0, 0, "none|learned|sinusoidal",
+                "what is added to token embeddings"},
+        {"init", OPTION_CHOICE, FIELD(init), "torch", 0, 0, "torch|normal|xavier", "rule for initial weights"},
+        {"init_std", OPTION_REAL, FIELD(init_std), "0.02", 0, 10, NULL, "standard deviation of init: normal"},
+        {"norm_eps", OPTION_REAL, FIELD(norm_eps), "1e-05", 0, 1, NULL, "added to the variance in norms"},
+        {"dropout", OPTION_REAL, FIELD(dropout), "0", 0, 0.99, NULL, "on embeddings and on each residual branch"},
+        {NULL},
+};
+
+const unsigned long model_config_bytes = sizeof(struct model_config);
+
+int model_config_resolve(struct model_config *c, int task_vocab, int task_T, struct err *err)
+{
+	if (c->n_kv_head == 0)
+		c->n_kv_head = c->n_head;
+	if (c->n_head % c->n_kv_head)
+		return err_set(err, "n_head %d is not a multiple of n_kv_head %d", c->n_head, c->n_kv_head);
+	if (c->d_head == 0) {
+		if (c->d_model % c->n_head)
+			return err_set(err, "d_model %d is not divisible by n_head %d (or give d_head)", c->d_model, c->n_head);
+		c->d_head = c->d_model / c->n_head;
+	}
+	if (c->n_vocab == 0)
+		c->n_vocab = task_vocab;
+	if (c->n_vocab < task_vocab)
+		return err_set(err, "the task needs %d tokens but n_vocab is %d (leave it 0 to follow the task)", task_vocab, c->n_vocab);
+	if (c->n_ctx == 0)
+		c->n_ctx = task_T;
+	if (c->n_ctx < task_T)
+		return err_set(err, "the task's sequences have %d tokens but n_ctx is %d (leave it 0 to follow the task)", task_T,
+		        c->n_ctx);
+	if (c->tied_head && c->head_bias)
+		return err_set(err, "a tied head has no bias: set head_bias or tied_head to false");
+	if (c->position == POSITION_SINUSOIDAL && c->d_model % 2)
+		return err_set(err, "sinusoidal positions need an even d_model, not %d", c->d_model);
+	return 0;
+}
+
+struct attn_dims model_attn_dims(const struct model_config *c)
+{
+	return (struct attn_dims){.n_layer = c->n_layer,
+	        .d_model = c->d_model,
+	        .n_head = c->n_head,
+	        .n_kv_head = c->n_kv_head,
+	        .d_head = c->d_head,
+	        .n_ctx = c->n_ctx,
+	        .causal = c->causal,
+	        .bias = c->bias};
+}

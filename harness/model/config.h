@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The shape of a transformer: one struct, one option table; families are rows of defaults over it.
+#ifndef KVLAB_MODEL_CONFIG_H
+#define KVLAB_MODEL_CONFIG_H
+#include "variants/variant.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum norm_kind { NORM_LAYER, NORM_RMS };
+enum norm_place { NORM_PRE, NORM_POST };
+enum activation { ACT_GELU, ACT_RELU, ACT_SWIGLU };
+enum position_kind { POSITION_NONE, POSITION_LEARNED, POSITION_SINUSOIDAL };
+enum init_kind {
+	INIT_KIND_TORCH,  // weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), embeddings N(0, 1): library default
+	INIT_KIND_NORMAL, // weights and embeddings N(0, init_std), biases 0
+	INIT_KIND_XAVIER, // weights U(-a, a), a = sqrt(6 / (fan_in + fan_out)), biases 0; embeddings N(0, 1)
+};
+
+struct model_config {
+	int n_layer, d_model, n_head, n_kv_head, d_head, d_ff;
+	int n_vocab, n_ctx;       // 0: what the task needs
+	int causal, bias, tied_head, head_bias;
+	int norm, norm_place, final_norm, activation, position, init; // the enums above
+	double init_std, norm_eps, dropout;
+};
+
+extern const struct option model_options[];
+extern const unsigned long model_config_bytes;
+
+// Fills what is 0 for "follow the others": n_kv_head = n_head, d_head = d_model / n_head, n_vocab, n_ctx.
+// Called once after all options are set. 0, or -1 with the sentence why the shape is impossible.
+int model_config_resolve(struct model_config *config, int task_vocab, int task_T, struct err *err);
+struct attn_dims model_attn_dims(const struct model_config *config);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// One forward pass for everything: training, evaluation, prefill and decode (with a cache), counting.
+#include "harness/model/model.h"
+
+static struct tensor *norm(struct tape *tape, const struct model *m, struct tensor *x, struct tensor *gain, struct tensor *bias)
+{
+	if (m->config.norm == NORM_RMS)
+		return op_rmsnorm(tape, x, gain, m->config.norm_eps);
+	return op_layernorm(tape, x, gain, bias, m->config.norm_eps);
+}
+
+static struct tensor *feed_forward(struct tape *tape, const struct model *m, const struct model_layer *l, struct tensor *x)
+{
+	struct tensor *h = op_linear(tape, x, l->ff_in, l->ff_in_bias);
+	if (m->config.activation == ACT_SWIGLU)
+		h = op_swiglu(tape, h);
+	else
+		h = op_unary(tape, h, m->config.activation == ACT_GELU ? UNARY_GELU : UNARY_RELU);
+	return op_linear(tape, h, l->ff_out, l->ff_out_bias);
+}
+
+static struct tensor *attention(struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q,
+        struct cache *cache)
+{
+	struct attn a = {.tape = tape,
+	        .dims = &m->dims,
+	        .config = m->variant_config,
+	        .param = m->layer[layer].attn,
+	        .x = x,
+	        .x_q = op_rows(tape, x, q_from, n_q),
+	        .q_from = q_from,
+	        .cache = cache ? &cache->layer[layer] : NULL};
+	// The fast path is for steps that add few positions to what is cached.
+	if (cache && cache->length && m->variant->decode)
+		return m->variant->decode(&a);
+	return m->variant->forward(&a);
+}
+
+// Block `layer` on x (B, T, d_model); returns rows q_from..q_from+n_q-1 of its output.
+static struct tensor *block(struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q,
+        struct cache *cache)
+{
+	const struct model_layer *l = &m->layer[layer];
+	const double p = m->config.dropout;
+	struct tensor *x_q = op_rows(tape, x, q_from, n_q);
+	if (m->config.norm_place == NORM_PRE) {
+		struct tensor *h = norm(tape, m, x, l->norm1_gain, l->norm1_bias);
+		h = attention(tape, m, layer, h, q_from, n_q, cache);
+		x_q = op_add(tape, x_q, op_dropout(tape, h, p));
+		h = norm(tape, m, x_q, l->norm2_gain, l->norm2_bias);
+		return op_add(tape, x_q, op_dropout(tape, feed_forward(tape, m, l, h), p));
+	}
+	struct tensor *h = attention(tape, m, layer, x, q_from, n_q, cache);
+	x_q = norm(tape, m, op_add(tape, x_q, op_dropout(tape, h, p)), l->norm1_gain, l->norm1_bias);
+	h = feed_forward(tape, m, l, x_q);
+	return norm(tape, m, op_add(tape, x_q, op_dropout(tape, h, p)), l->norm2_gain, l->norm2_bias);
+}
+
+struct tensor *model_forward(
+        struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
+{
+	const int first = cache ? cache->length : 0;
+	// Sinusoidal positions are a table without a gradient.
+	struct tensor fixed = {.B = 1, .T = m->config.n_ctx, .C = m->config.d_model, .x = m->sinusoid};
+	struct tensor *position = m->position;
+	if (m->config.position == POSITION_SINUSOIDAL) {
+		position = arena_alloc(tape->step, sizeof(*position));
+		*position = fixed;
+	}
+	struct tensor *x = op_dropout(tape, op_embed(tape, tokens, B, T, m->token, position, first), m->config.dropout);
+	for (int layer = 0; layer < m->config.n_layer; layer++) {
+		const int is_last = layer == m->config.n_layer - 1;
+		x = block(tape, m, layer, x, is_last ? q_from : 0, is_last ? n_q : T, cache);
+	}
+	if (cache)
+		cache->length += T;
+	if (m->config.final_norm)
+		x = norm(tape, m, x, m->norm_gain, m->norm_bias);
+	return op_linear(tape, x, m->head, m->head_bias);
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Shapes, memory and initial weights of a model. Its forward pass is in forward.c.
+#include "harness/model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/base/rng.h"
+
+// Parameters start on 64-byte boundaries only where a block begins; neighbours of one layer's attention follow each
+// other without gaps (when their sizes allow), so that products over the same input can be one (op_linear_many).
+enum { ALIGN = 64 / (int)sizeof(real), PARAMS_PER_LAYER = VARIANT_PARAMS + 8, PARAMS_OUTSIDE = 6 };
+
+static struct tensor *add(struct model *m, const char *name, int rows, int cols, enum param_init init, int fan_in)
+{
+	struct model_param *p = &m->param[m->n_param++];
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	p->tensor = (struct tensor){.B = 1, .T = rows, .C = cols, .b_stride = (ptrdiff_t)rows * cols, .t_stride = cols};
+	p->init = init;
+	p->fan_in = fan_in;
+	p->decays = rows > 1;
+	m->n_number += (long)rows * cols;
+	return &p->tensor;
+}
+
+static struct tensor *add_layer(
+        struct model *m, int layer, const char *name, int rows, int cols, enum param_init init, int fan_in)
+{
+	char full[40];
+	snprintf(full, sizeof(full), "layer.%d.%s", layer, name);
+	return add(m, full, rows, cols, init, fan_in);
+}
+
+static void init_layer(struct model *m, int i)
+{
+	const struct model_config *c = &m->config;
+	struct model_layer *l = &m->layer[i];
+	const int has_norm_bias = c->bias && c->norm == NORM_LAYER, ff_rows = c->activation == ACT_SWIGLU ? 2 * c->d_ff : c->d_ff;
+	l->norm1_gain = add_layer(m, i, "norm1_gain", 1, c->d_model, INIT_ONE, 0);
+	if (has_norm_bias)
+		l->norm1_bias = add_layer(m, i, "norm1_bias", 1, c->d_model, INIT_ZERO, 0);
+	struct param_shape shape[VARIANT_PARAMS];
+	int n = m->variant->params(&m->dims, m->variant_config, shape);
+	if (n > VARIANT_PARAMS)
+		BUG("variant '%s' has %d parameters, more than %d", m->variant->name, n, VARIANT_PARAMS);
+	for (int p = 0; p < n; p++)
+		if (shape[p].rows)
+			l->attn[p] = add_layer(m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
+	l->norm2_gain = add_layer(m, i, "norm2_gain", 1, c->d_model, INIT_ONE, 0);
+	if (has_norm_bias)
+		l->norm2_bias = add_layer(m, i, "norm2_bias", 1, c->d_model, INIT_ZERO, 0);
+	l->ff_in = add_layer(m, i, "ff_in", ff_rows, c->d_model, INIT_WEIGHT, c->d_model);
+	if (c->bias)
+		l->ff_in_bias = add_layer(m, i, "ff_in_bias", 1, ff_rows, INIT_BIAS, c->d_model);
+	l->ff_out = add_layer(m, i, "ff_out", c->d_model, c->d_ff, INIT_WEIGHT, c->d_ff);
+	if (c->bias)
+		l->ff_out_bias = add_layer(m, i, "ff_out_bias", 1, c->d_model, INIT_BIAS, c->d_ff);
+}
+
+static struct tensor *add_embedding(struct model *m, const char *name, int rows)
+{
+	struct tensor *t = add(m, name, rows, m->config.d_model, INIT_WEIGHT, m->config.d_model);
+	m->param[m->n_param - 1].is_embedding = 1;
+	return t;
+}
+
+void model_init(struct model *m, const struct model_config *config, const struct variant *variant,
+        const void *variant_config, struct arena *arena)
+{
+	memset(m, 0, sizeof(*m));
+	m->config = *config;
+	m->dims = model_attn_dims(config);
+	m->variant = variant;
+	m->variant_config = variant_config;
+	const size_t most = (size_t)config->n_layer * PARAMS_PER_LAYER + PARAMS_OUTSIDE;
+	m->param = arena_zalloc(arena, most * sizeof(*m->param));
+	m->layer = arena_zalloc(arena, (size_t)config->n_layer * sizeof(*m->layer));
+	m->token = add_embedding(m, "token", config->n_vocab);
+	if (config->position == POSITION_LEARNED)
+		m->position = add_embedding(m, "position", config->n_ctx);
+	for (int i = 0; i < config->n_layer; i++)
+		init_layer(m, i);
+	if (config->final_norm) {
+		m->norm_gain = add(m, "norm_gain", 1, config->d_model, INIT_ONE, 0);
+		if (config->bias && config->norm == NORM_LAYER)
+			m->norm_bias = add(m, "norm_bias", 1, config->d_model, INIT_ZERO, 0);
+	}
+	m->head = config->tied_head ? m->token : add(m, "head", config->n_vocab, config->d_model, INIT_WEIGHT, config->d_model);
+	if (config->head_bias)
+		m->head_bias = add(m, "head_bias", 1, config->n_vocab, INIT_BIAS, config->d_model);
+	// Every parameter begins on its own boundary unless the one before ends on one anyway.
+	for (int p = 0; p < m->n_param; p++)
+		m->n_padded += ((long)m->param[p].tensor.T * m->param[p].tensor.C + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static real *sinusoid(const struct model_config *c, struct arena *arena)
+{
+	real *table = arena_alloc(arena, (size_t)c->n_ctx * (size_t)c->d_model * sizeof(real));
+	for (int t = 0; t < c->n_ctx; t++)
+		for (int j = 0; j < c->d_model; j += 2) {
+			double angle = t * pow(10000, -(double)j / c->d_model);
+			table[(ptrdiff_t)t * c->d_model + j] = (real)sin(angle);
+			table[(ptrdiff_t)t * c->d_model + j + 1] = (real)cos(angle);
+		}
+	return table;
+}
+
+void model_allocate(struct model *m, int with_gradients, struct arena *arena)
+{
+	m->x = arena_zalloc(arena, (size_t)m->n_padded * sizeof(real));
+	m->dx = with_gradients ? arena_zalloc(arena, (size_t)m->n_padded * sizeof(real)) : NULL;
+	long at = 0;
+	for (int p = 0; p < m->n_param; p++) {
+		struct tensor *t = &m->param[p].tensor;
+		t->x = m->x + at;
+		t->dx = m->dx ? m->dx + at : NULL;
+		at += ((long)t->T * t->C + ALIGN - 1) / ALIGN * ALIGN;
+	}
+	if (m->config.position == POSITION_SINUSOIDAL)
+		m->sinusoid = sinusoid(&m->config, arena);
+}
+
+static double draw(struct rng *rng, const struct model_config *c, const struct model_param *p)
+{
+	if (p->init == INIT_ONE || p->init == INIT_ZERO)
+		return p->init == INIT_ONE;
+	if (p->is_embedding)
+		return rng_normal(rng) * (c->init == INIT_KIND_NORMAL ? c->init_std : 1);
+	switch (c->init) {
+	case INIT_KIND_TORCH:
+		return (2 * rng_uniform(rng) - 1) / sqrt(p->fan_in);
+	case INIT_KIND_NORMAL:
+		return p->init == INIT_BIAS ? 0 : rng_normal(rng) * c->init_std;
+	case INIT_KIND_XAVIER:
+		return p->init == INIT_BIAS ? 0 : (2 * rng_uniform(rng) - 1) * sqrt(6.0 / (p->fan_in + p->tensor.T));
+	}
+	BUG("unknown init rule %d", c->init);
+}
+
+void model_draw_weights(struct model *m, uint64_t seed)
+{
+	for (int i = 0; i < m->n_param; i++) {
+		const struct model_param *p = &m->param[i];
+		struct rng rng = rng_make(seed, RNG_INIT, (uint64_t)i);
+		for (long j = 0; j < (long)p->tensor.T * p->tensor.C; j++)
+			p->tensor.x[j] = (real)draw(&rng, &m->config, p);
+	}
+}
+
+void model_clear_gradients(struct model *m)
+{
+	for (int p = 0; p < m->n_param; p++)
+		m->param[p].tensor.is_live = 0;
+}
+
+void model_settle_gradients(struct model *m)
+{
+	for (int p = 0; p < m->n_param; p++) {
+		const struct tensor *t = &m->param[p].tensor;
+		if (!t->is_live)
+			memset(t->dx, 0, (size_t)t->T * (size_t)t->C * sizeof(real));
+	}
+}
+
+double model_cache_bytes_per_token(const struct model *m)
+{
+	return streams_bytes_per_token(m->variant, &m->dims, m->variant_config);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// A transformer with any attention variant: parameters in one block of memory, one forward function for training,
+// prefill and decode.
+//
+// Order of calls: model_init (shapes only), then model_allocate and model_draw_weights for a real one, then any number
+// of model_forward. In TAPE_COUNT no memory is needed: FLOPs and bytes of any size can be counted.
+#ifndef KVLAB_MODEL_MODEL_H
+#define KVLAB_MODEL_MODEL_H
+#include <stdint.h>
+
+#include "harness/model/cache.h"
+#include "harness/model/config.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct model_param {
+	struct tensor tensor;
+	char name[40]; // "layer.0.w_q"
+	enum param_init init;
+	int fan_in, is_embedding, decays; // decays: weight decay applies (matrices, not norms and biases)
+};
+
+struct model_layer {
+	struct tensor *norm1_gain, *norm1_bias, *norm2_gain, *norm2_bias; // biases NULL without
+	struct tensor *attn[VARIANT_PARAMS];
+	struct tensor *ff_in, *ff_in_bias, *ff_out, *ff_out_bias;
+};
+
+struct model {
+	struct model_config config;
+	struct attn_dims dims;
+	const struct variant *variant;
+	const void *variant_config;
+	int n_param;               // tensors
+	struct model_param *param; // in memory order
+	long n_number;             // numbers in all parameters, padding left out
+	long n_padded;             // numbers in the block of memory
+	real *x, *dx;              // the block: values and gradients
+	struct model_layer *layer;
+	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
+	real *sinusoid;            // (n_ctx, d_model), fixed; NULL without
+};
+
+// Shapes and names, memory from arena; the tensors' values stay NULL. config must be resolved and checked.
+void model_init(struct model *model, const struct model_config *config, const struct variant *variant,
+        const void *variant_config, struct arena *arena);
+// Takes the block for values (and for gradients when training).
+void model_allocate(struct model *model, int with_gradients, struct arena *arena);
+// Initial weights by the config's rule; every parameter has its own stream, keyed by seed and its number.
+void model_draw_weights(struct model *model, uint64_t seed);
+// Start of a training step: gradients are undefined until written.
+void model_clear_gradients(struct model *model);
+// After backward: gradients of parameters that nothing touched become zero.
+void model_settle_gradients(struct model *model);
+
+// tokens (B, T) at positions first..first+T-1, first = cache ? cache->length : 0. Logits (B, n_q, n_vocab) of positions
+// q_from..q_from+n_q-1 of the T; the last layer computes nothing that only others would need. With a cache the new
+// positions are appended to it. tokens must stay valid until tape_backward.
+struct tensor *model_forward(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from, int n_q,
+        struct cache *cache);
+
+// Bytes cached per token over all layers, from the variant's streams.
+double model_cache_bytes_per_token(const struct model *model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// The table of kernels that ops are made of: raw pointers and sizes, no tensors, no tape. The CPU table is complete
+// and is the reference; another backend overrides what it has and refuses the rest before a run starts.
+//
+// Rules for every slot: outputs first; matrices are row-major with a leading dimension (elements between rows);
+// `accumulate` 0 writes the output without reading it (it may hold NaN), 1 adds to it; results have the same bits
+// for any n_thread; scratch memory is taken from and given back to exec->scratch.
+#ifndef KVLAB_NUM_BACKEND_H
+#define KVLAB_NUM_BACKEND_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/base/arena.h"
+#include "harness/num/real.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct exec {
+	int n_thread;
+	struct arena *scratch;
+};
+
+// C (m, n) = [C +] A B + bias. Forms name which operand is transposed in memory:
+//   NN: A (m, k), B (k, n)      NT: A (m, k), B (n, k)      TN: A (k, m), B (k, n)
+enum gemm_form { GEMM_NN, GEMM_NT, GEMM_TN };
+struct gemm {
+	enum gemm_form form;
+	int m, n, k, accumulate;
+	const real *a, *b, *bias; // bias (n) is added to every row; may be NULL; not with accumulate
+	real *c;
+	ptrdiff_t lda, ldb, ldc;
+};
+
+// Softmax attention of one call. Query head h reads key head h * n_k_head / n_head, value head likewise.
+// q (B, T, n_head * d_qk), k (B, S, n_k_head * d_qk), v (B, S, n_v_head * d_v), out (B, T, n_head * d_v).
+// When causal, query row i sees positions 0..q_position + i.
+struct attention_shape {
+	int B, T, S;
+	int n_head, n_k_head, n_v_head, d_qk, d_v;
+	int causal, q_position;
+	double scale;
+};
+struct strided { // values of a (B, rows, C) operand
+	const real *x;
+	ptrdiff_t b_stride, t_stride;
+};
+struct strided_out {
+	real *x;
+	ptrdiff_t b_stride, t_stride;
+	int accumulate;
+};
+
+struct adam {
+	double lr, beta1, beta2, eps, weight_decay;
+	long step;         // 1 for the first
+	double grad_scale; // of clipping
+};
+
+enum unary { UNARY_GELU, UNARY_RELU };
+
+struct backend {
+	const char *name;
+	void (*gemm)(const struct exec *, const struct gemm *);
+	// out (n) = [out +] sum over rows of x (m, n).
+	void (*column_sum)(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
+
+	// out (B*T, C) = table[token] + position[first + t] (position may be NULL).
+	void (*embed)(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B,
+	              int T, int C, int first);
+	// dtable (n_vocab, C), dposition (n_ctx, C); either may be NULL.
+	void (*embed_backward)(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
+	                       int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T,
+	                       int C, int first);
+
+	// stat keeps (mean, 1/deviation) per row for backward: (m, 2); NULL when not recording. bias NULL with
+	// is_rms: out = x / rms(x) * gain.
+	void (*norm)(const struct exec *, real *out, real *stat, const real *x, const real *gain, const real *bias, int m,
+	             int n, double eps, int is_rms);
+	void (*norm_backward)(const struct exec *, real *dx, int accumulate_x, real *dgain, int accumulate_gain,
+	                      real *dbias, int accumulate_bias, const real *dout, const real *x, const real *stat,
+	                      const real *gain, int m, int n, int is_rms);
+
+	void (*unary)(const struct exec *, real *out, const real *x, long n, enum unary kind);
+	void (*unary_backward)(const struct exec *, real *dx, const real *dout, const real *x, long n, enum unary kind,
+	                       int accumulate);
+	// x (m, 2n) = (gate, up); out (m, n) = gate * sigmoid(gate) * up.
+	void (*swiglu)(const struct exec *, real *out, const real *x, int m, int n);
+	void (*swiglu_backward)(const struct exec *, real *dx, const real *dout, const real *x, int m, int n,
+	                        int accumulate);
+	// out = a + b, (m, n), rows strided.
+	void (*add)(const struct exec *, real *out, const real *a, const real *b, long n);
+	// out (m, n) = [out +] x (m, n).
+	void (*copy)(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n,
+	             int accumulate);
+	// out = [out +] x * mask / (1 - p), the mask drawn per element from (seed, step, site).
+	void (*dropout)(const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
+	                int accumulate);
+	// Rotates the first n_rotary numbers of each head of x (B, T, n_head * d): pairs (i, i + n_rotary/2) when
+	// halves, (2i, 2i + 1) otherwise, by angle sign * (first + t) * base^(-2i / n_rotary). out may be x.
+	void (*rope)(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head,
+	             int d, int n_rotary, double base, int first, int halves, double sign, int accumulate);
+
+	// lse (B, n_head, T): log of the sum of exponentials, for backward; may be NULL.
+	void (*attention)(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
+	                  struct strided v, const struct attention_shape *);
+	void (*attention_backward)(const struct exec *, struct strided_out dq, struct strided_out dk, struct strided_out dv,
+	                           struct strided dout, struct strided out, const real *lse, struct strided q,
+	                           struct strided k, struct strided v, const struct attention_shape *);
+
+	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
+	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out.
+	void (*cross_entropy)(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
+	                      const int *targets, int m, int n, double grad_scale);
+
+	// Sum of squares in a fixed order.
+	double (*sum_squares)(const struct exec *, const real *x, long n);
+	// One Adam(W) step over n numbers; moments m, v.
+	void (*adam)(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *);
+};
+
+extern const struct backend backend_cpu;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

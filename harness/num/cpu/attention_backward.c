@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// Attention backward: weights are rebuilt from the stored log-sum-exp, a block of query rows by a block of positions at
+// a time. Heads that share a key or value head are one task, so their gradients add up in a fixed order.
+#include <math.h>
+
+#include "harness/num/cpu/attention.h"
+
+enum { ROWS = 8 * TILE_ROWS, POSITIONS = 128 };
+
+// Scratch of one thread. Gradients of k and v are kept per head of the task, padded to the tile.
+struct work {
+	real *kt, *vt, *k;          // panels: k^T * scale, v^T, k
+	real *q, *dout;             // panels of the query block
+	real *weight, *dscore;      // (ROWS, POSITIONS)
+	real *dq;                   // (ROWS, d_qk padded)
+	real *dk, *dv;              // (heads of the task, S, width padded)
+	real *delta;                // (ROWS): sum of dout * out
+};
+
+struct call {
+	const struct attention_shape *shape;
+	struct strided q, k, v, out, dout;
+	struct strided_out dq, dk, dv;
+	const real *lse;
+	int n_task_head, n_task_k, n_task_v; // query, key and value heads per task
+};
+
+static int gcd(int a, int b)
+{
+	return b ? gcd(b, a % b) : a;
+}
+
+static size_t work_size(const struct call *c)
+{
+	const struct attention_shape *s = c->shape;
+	const size_t qk = (size_t)round_to_tile(s->d_qk), v = (size_t)round_to_tile(s->d_v), S = (size_t)s->S;
+	return panel_size(s->d_qk, s->S) + panel_size(s->d_v, s->S) + panel_size(s->S, s->d_qk) +
+	       ROWS * (2 * qk + v + 1) + 2 * ROWS * POSITIONS + S * (qk * (size_t)c->n_task_k + v * (size_t)c->n_task_v);
+}
+
+static struct work work_at(real *memory, const struct call *c)
+{
+	const struct attention_shape *s = c->shape;
+	const size_t qk = (size_t)round_to_tile(s->d_qk), v = (size_t)round_to_tile(s->d_v), S = (size_t)s->S;
+	struct work w;
+	w.kt = memory;
+	w.vt = w.kt + panel_size(s->d_qk, s->S);
+	w.k = w.vt + panel_size(s->d_v, s->S);
+	w.q = w.k + panel_size(s->S, s->d_qk);
+	w.dout = w.q + ROWS * qk;
+	w.dq = w.dout + ROWS * v;
+	w.weight = w.dq + ROWS * qk;
+	w.dscore = w.weight + ROWS * POSITIONS;
+	w.dk = w.dscore + ROWS * POSITIONS;
+	w.dv = w.dk + S * qk * (size_t)c->n_task_k;
+	w.delta = w.dv + S * v * (size_t)c->n_task_v;
+	return w;
+}
+
+// One row of scores becomes weights p = exp(score - lse), and ds = scale p (dp - delta); 0 where not visible.
+static void weights_row(real *p, real *ds, int n_visible, int n, real lse, real delta, real scale)
+{
+	int j = 0;
+	for (; j + VEC <= n_visible; j += VEC) {
+		vec e = vec_exp(vec_load(p + j) - lse);
+		vec_store(p + j, e);
+		vec_store(ds + j, e * (vec_load(ds + j) - delta) * scale);
+	}
+	if (j < n_visible) {
+		const int rest = n_visible - j;
+		vec e = vec_exp(vec_load_first(p + j, rest) - lse);
+		vec g = e * (vec_load(ds + j) - delta) * scale;
+		vec_store(p + j, vec_load_first((const real *)&e, rest));
+		vec_store(ds + j, vec_load_first((const real *)&g, rest));
+		j += VEC;
+	}
+	for (; j < n; j += VEC) {
+		vec_store(p + j, (vec){0});
+		vec_store(ds + j, (vec){0});
+	}
+}
+
+static void write_rows(struct strided_out to, ptrdiff_t offset, const real *from, int ld, int rows, int columns)
+{
+	for (int i = 0; i < rows; i++) {
+		real *x = to.x + offset + i * to.t_stride;
+		for (int j = 0; j < columns; j++)
+			x[j] = to.accumulate ? x[j] + from[i * ld + j] : from[i * ld + j];
+	}
+}
+
+static void query_block(const struct call *c, const struct work *w, int b, int head, int i0, int m, real *dk, real *dv)
+{
+	const struct attention_shape *s = c->shape;
+	const int qk = round_to_tile(s->d_qk), v = round_to_tile(s->d_v), last_visible = visible(s, i0 + m - 1);
+	const real *q = c->q.x + b * c->q.b_stride + i0 * c->q.t_stride + head * s->d_qk;
+	const real *dout = c->dout.x + b * c->dout.b_stride + i0 * c->dout.t_stride + head * s->d_v;
+	const real *out = c->out.x + b * c->out.b_stride + i0 * c->out.t_stride + head * s->d_v;
+	const real *lse = c->lse + ((ptrdiff_t)b * s->n_head + head) * s->T + i0;
+	pack_columns(w->q, q, c->q.t_stride, m, s->d_qk);
+	pack_columns(w->dout, dout, c->dout.t_stride, m, s->d_v);
+	for (int i = 0; i < m; i++) {
+		w->delta[i] = 0;
+		for (int j = 0; j < s->d_v; j++)
+			w->delta[i] += dout[i * c->dout.t_stride + j] * out[i * c->out.t_stride + j];
+	}
+	for (int p0 = 0; p0 < last_visible; p0 += POSITIONS) {
+		const int n = cpu_min(POSITIONS, last_visible - p0), padded = round_to_tile(n);
+		multiply_panels(w->weight, POSITIONS, q, c->q.t_stride, 1, w->kt + (ptrdiff_t)p0 * s->d_qk, s->d_qk, 0, m, n,
+		        s->d_qk, 0);
+		multiply_panels(w->dscore, POSITIONS, dout, c->dout.t_stride, 1, w->vt + (ptrdiff_t)p0 * s->d_v, s->d_v, 0, m, n,
+		        s->d_v, 0);
+		for (int i = 0; i < m; i++) {
+			int seen = cpu_min(n, visible(s, i0 + i) - p0);
+			weights_row(w->weight + i * POSITIONS, w->dscore + i * POSITIONS, seen < 0 ? 0 : seen, padded, lse[i],
+			        w->delta[i], (real)s->scale);
+		}
+		multiply_panels(w->dq, qk, w->dscore, POSITIONS, 1, w->k, s->S, p0, m, s->d_qk, n, p0 > 0);
+		multiply_panels(dk + (ptrdiff_t)p0 * qk, qk, w->dscore, 1, POSITIONS, w->q, m, 0, n, s->d_qk, m, 1);
+		multiply_panels(dv + (ptrdiff_t)p0 * v, v, w->weight, 1, POSITIONS, w->dout, m, 0, n, s->d_v, m, 1);
+	}
+	if (c->dq.x)
+		write_rows(c->dq, b * c->dq.b_stride + i0 * c->dq.t_stride + head * s->d_qk, w->dq, qk, m, s->d_qk);
+}
+
+// All query heads of one task: they share its key and value heads and nobody else's.
+static void run_task(const struct call *c, const struct work *w, int b, int group)
+{
+	const struct attention_shape *s = c->shape;
+	const int qk = round_to_tile(s->d_qk), v = round_to_tile(s->d_v);
+	const int k_first = group * c->n_task_k, v_first = group * c->n_task_v;
+	memset(w->dk, 0, (size_t)s->S * (size_t)qk * (size_t)c->n_task_k * sizeof(real));
+	memset(w->dv, 0, (size_t)s->S * (size_t)v * (size_t)c->n_task_v * sizeof(real));
+	for (int head = group * c->n_task_head; head < (group + 1) * c->n_task_head; head++) {
+		const int k_head = head * s->n_k_head / s->n_head, v_head = head * s->n_v_head / s->n_head;
+		const real *k = c->k.x + b * c->k.b_stride + k_head * s->d_qk;
+		pack_rows(w->kt, k, c->k.t_stride, s->S, s->d_qk, (real)s->scale);
+		pack_columns(w->k, k, c->k.t_stride, s->S, s->d_qk);
+		pack_rows(w->vt, c->v.x + b * c->v.b_stride + v_head * s->d_v, c->v.t_stride, s->S, s->d_v, 1);
+		real *dk = w->dk + (ptrdiff_t)(k_head - k_first) * s->S * qk;
+		real *dv = w->dv + (ptrdiff_t)(v_head - v_first) * s->S * v;
+		for (int i0 = 0; i0 < s->T; i0 += ROWS)
+			query_block(c, w, b, head, i0, cpu_min(ROWS, s->T - i0), dk, dv);
+	}
+	for (int i = 0; c->dk.x && i < c->n_task_k; i++)
+		write_rows(c->dk, b * c->dk.b_stride + (k_first + i) * s->d_qk, w->dk + (ptrdiff_t)i * s->S * qk, qk, s->S,
+		        s->d_qk);
+	for (int i = 0; c->dv.x && i < c->n_task_v; i++)
+		write_rows(
+		        c->dv, b * c->dv.b_stride + (v_first + i) * s->d_v, w->dv + (ptrdiff_t)i * s->S * v, v, s->S, s->d_v);
+}
+
+void cpu_attention_backward(const struct exec *exec, struct strided_out dq, struct strided_out dk, struct strided_out dv,
+        struct strided dout, struct strided out, const real *lse, struct strided q, struct strided k, struct strided v,
+        const struct attention_shape *s)
+{
+	const int n_group = gcd(s->n_k_head, s->n_v_head), n_task = s->B * n_group;
+	const struct call c = {.shape = s, .q = q, .k = k, .v = v, .out = out, .dout = dout, .dq = dq, .dk = dk, .dv = dv,
+	        .lse = lse, .n_task_head = s->n_head / n_group, .n_task_k = s->n_k_head / n_group,
+	        .n_task_v = s->n_v_head / n_group};
+	const size_t size = (work_size(&c) + 15) / 16 * 16;
+	struct arena_mark mark = arena_mark(exec->scratch);
+	real *memory = arena_alloc(exec->scratch, size * (size_t)exec->n_thread * sizeof(real));
+#pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
+	for (int thread = 0; thread < exec->n_thread; thread++) {
+		const struct work w = work_at(memory + size * (size_t)thread, &c);
+		const int to = (int)((long)n_task * (thread + 1) / exec->n_thread);
+		for (int task = (int)((long)n_task * thread / exec->n_thread); task < to; task++)
+			run_task(&c, &w, task / n_group, task % n_group);
+	}
+	arena_rewind(exec->scratch, mark);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#include "harness/num/cpu/cpu.h"
+
+const struct backend backend_cpu = {
+        .name = "cpu",
+        .gemm = cpu_gemm,
+        .column_sum = cpu_column_sum,
+        .embed = cpu_embed,
+        .embed_backward = cpu_embed_backward,
+        .norm = cpu_norm,
+        .norm_backward = cpu_norm_backward,
+        .unary = cpu_unary,
+        .unary_backward = cpu_unary_backward,
+        .swiglu = cpu_swiglu,
+        .swiglu_backward = cpu_swiglu_backward,
+        .add = cpu_add,
+        .copy = cpu_copy,
+        .dropout = cpu_dropout,
+        .rope = cpu_rope,
+        .attention = cpu_attention,
+        .attention_backward = cpu_attention_backward,
+        .cross_entropy = cpu_cross_entropy,
+        .sum_squares = cpu_sum_squares,
+        .adam = cpu_adam,
+};

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend's kernels, one file per concern; backend_cpu.c lists them. Contracts are those of backend.h.
+#ifndef KVLAB_NUM_CPU_CPU_H
+#define KVLAB_NUM_CPU_CPU_H
+#include "harness/num/backend.h"
+
+// Rows per block where work is cut for threads or partial sums: part of the results' bits, so it is fixed.
+enum { CPU_ROW_BLOCK = 64 };
+
+static inline int cpu_min(int a, int b)
+{
+	return a < b ? a : b;
+}
+static inline int cpu_blocks(long n, int block)
+{
+	return (int)((n + block - 1) / block);
+}
+
+void cpu_gemm(const struct exec *, const struct gemm *);
+void cpu_column_sum(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
+// out (n) = [out +] partial (n_part, n) added in order.
+void cpu_reduce_parts(real *out, const real *partial, int n_part, int n, int accumulate);
+
+void cpu_embed(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B, int T,
+        int C, int first);
+void cpu_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition, int n_ctx,
+        int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
+
+void cpu_norm(const struct exec *, real *out, real *stat, const real *x, const real *gain, const real *bias, int m, int n,
+        double eps, int is_rms);
+void cpu_norm_backward(const struct exec *, real *dx, int accumulate_x, real *dgain, int accumulate_gain, real *dbias,
+        int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m, int n,
+        int is_rms);
+
+void cpu_unary(const struct exec *, real *out, const real *x, long n, enum unary kind);
+void cpu_unary_backward(
+        const struct exec *, real *dx, const real *dout, const real *x, long n, enum unary kind, int accumulate);
+void cpu_swiglu(const struct exec *, real *out, const real *x, int m, int n);
+void cpu_swiglu_backward(const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate);
+void cpu_add(const struct exec *, real *out, const real *a, const real *b, long n);
+void cpu_copy(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
+void cpu_dropout(const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
+        int accumulate);
+void cpu_rope(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head, int d,
+        int n_rotary, double base, int first, int halves, double sign, int accumulate);
+
+void cpu_attention(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
+        struct strided v, const struct attention_shape *);
+void cpu_attention_backward(const struct exec *, struct strided_out dq, struct strided_out dk, struct strided_out dv,
+        struct strided dout, struct strided out, const real *lse, struct strided q, struct strided k, struct strided v,
+        const struct attention_shape *);
+
+void cpu_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
+        const int *targets, int m, int n, double grad_scale);
+double cpu_sum_squares(const struct exec *, const real *x, long n);
+void cpu_adam(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *);
+
+#endif

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// Kernels that touch each number once: bound by memory, so each is one pass, vectorised and shared out in fixed blocks.
+#include "harness/base/rng.h"
+#include "harness/num/cpu/cpu.h"
+#include "harness/num/cpu/vec.h"
+
+enum { BLOCK = 8192 }; // numbers a thread takes at a time
+
+// Runs `body` for blocks [from, to) of n numbers.
+#define FOR_BLOCKS(n, from, to)                                                                                        \
+	_Pragma("omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && n > BLOCK) schedule(static)")  \
+	for (long from = 0; from < n; from += BLOCK)                                                                   \
+		for (long to = from + BLOCK < n ? from + BLOCK : n, once = 1; once; once = 0)
+
+static vec gelu(vec x)
+{
+	vec density;
+	return x * vec_normal_cdf(x, &density);
+}
+
+static vec gelu_slope(vec x)
+{
+	vec density, cdf = vec_normal_cdf(x, &density);
+	return cdf + x * density;
+}
+
+static vec relu(vec x)
+{
+	return vec_max(x, vec_set(0));
+}
+
+static vec relu_slope(vec x)
+{
+	return vec_choose(x > vec_set(0), vec_set(1), vec_set(0));
+}
+
+static inline __attribute__((always_inline)) void map(real *out, const real *x, long from, long to, vec (*f)(vec))
+{
+	long i = from;
+	for (; i + VEC <= to; i += VEC)
+		vec_store(out + i, f(vec_load(x + i)));
+	if (i < to)
+		vec_store_first(out + i, f(vec_load_first(x + i, (int)(to - i))), (int)(to - i));
+}
+
+static inline __attribute__((always_inline)) void map_slope(
+        real *dx, const real *dout, const real *x, long from, long to, int accumulate, vec (*slope)(vec))
+{
+	for (long i = from; i < to; i += VEC) {
+		int n = to - i < VEC ? (int)(to - i) : VEC;
+		vec g = slope(vec_load_first(x + i, n)) * vec_load_first(dout + i, n);
+		vec_store_first(dx + i, accumulate ? vec_load_first(dx + i, n) + g : g, n);
+	}
+}
+
+void cpu_unary(const struct exec *exec, real *out, const real *x, long n, enum unary kind)
+{
+	FOR_BLOCKS (n, from, to) {
+		if (kind == UNARY_GELU)
+			map(out, x, from, to, gelu);
+		else
+			map(out, x, from, to, relu);
+	}
+}
+
+void cpu_unary_backward(
+        const struct exec *exec, real *dx, const real *dout, const real *x, long n, enum unary kind, int accumulate)
+{
+	FOR_BLOCKS (n, from, to) {
+		// Whole vectors first: a fixed length lets the compiler load them directly.
+		long whole = from + (to - from) / VEC * VEC;
+		for (long i = from; i < whole; i += VEC) {
+			vec v = vec_load(x + i);
+			vec g = (kind == UNARY_GELU ? gelu_slope(v) : relu_slope(v)) * vec_load(dout + i);
+			vec_store(dx + i, accumulate ? vec_load(dx + i) + g : g);
+		}
+		map_slope(dx, dout, x, whole, to, accumulate, kind == UNARY_GELU ? gelu_slope : relu_slope);
+	}
+}
+
+static vec sigmoid(vec x)
+{
+	return 1 / (1 + vec_exp(-x));
+}
+
+void cpu_swiglu(const struct exec *exec, real *out, const real *x, int m, int n)
+{
+#pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
+	for (int i = 0; i < m; i++) {
+		const real *gate = x + (ptrdiff_t)i * 2 * n, *up = gate + n;
+		for (int j = 0; j < n; j += VEC) {
+			int c = cpu_min(VEC, n - j);
+			vec g = vec_load_first(gate + j, c);
+			vec_store_first(out + (ptrdiff_t)i * n + j, g * sigmoid(g) * vec_load_first(up + j, c), c);
+		}
+	}
+}
+
+void cpu_swiglu_backward(const struct exec *exec, real *dx, const real *dout, const real *x, int m, int n, int accumulate)
+{
+#pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
+	for (int i = 0; i < m; i++) {
+		const real *gate = x + (ptrdiff_t)i * 2 * n, *up = gate + n, *d = dout + (ptrdiff_t)i * n;
+		real *dgate = dx + (ptrdiff_t)i * 2 * n, *dup = dgate + n;
+		for (int j = 0; j < n; j += VEC) {
+			int c = cpu_min(VEC, n - j);
+			vec g = vec_load_first(gate + j, c), s = sigmoid(g), dj = vec_load_first(d + j, c);
+			vec to_up = dj * g * s, to_gate = dj * vec_load_first(up + j, c) * s * (1 + g * (1 - s));
+			if (accumulate) {
+				to_up += vec_load_first(dup + j, c);
+				to_gate += vec_load_first(dgate + j, c);
+			}
+			vec_store_first(dup + j, to_up, c);
+			vec_store_first(dgate + j, to_gate, c);
+		}
+	}
+}
+
+void cpu_add(const struct exec *exec, real *out, const real *a, const real *b, long n)
+{
+	FOR_BLOCKS (n, from, to)
+		for (long i = from; i < to; i++)
+			out[i] = a[i] + b[i];
+}
+
+void cpu_copy(const struct exec *exec, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate)
+{
+	const int n_block = cpu_blocks(m, CPU_ROW_BLOCK);
+#pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && (long)m * n > BLOCK) schedule(static)
+	for (int block = 0; block < n_block; block++)
+		for (int i = block * CPU_ROW_BLOCK; i < cpu_min(m, (block + 1) * CPU_ROW_BLOCK); i++) {
+			real *to = out + i * ldo;
+			const real *from = x + i * ldx;
+			if (!accumulate)
+				memcpy(to, from, (size_t)n * sizeof(real));
+			else
+				for (int j = 0; j < n; j++)
+					to[j] += from[j];
+		}
+}
+
+void cpu_dropout(const struct exec *exec, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
+        int accumulate)
+{
+	const uint32_t threshold = (uint32_t)(p * 4294967296.0); // dropped when the word is below it
+	const real scale = (real)(1 / (1 - p));
+	FOR_BLOCKS (n, from, to)
+		for (long i = from; i < to; i += 4) {
+			uint32_t word[4];
+			rng_block(word, seed, RNG_DROPOUT, index, (uint32_t)(i / 4));
+			for (long j = i; j < i + 4 && j < to; j++) {
+				real kept = word[j - i] < threshold ? 0 : x[j] * scale;
+				out[j] = accumulate ? out[j] + kept : kept;
+			}
+		}
+}
+
+void cpu_rope(const struct exec *exec, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head, int d,
+        int n_rotary, double base, int first, int halves, double sign, int accumulate)
+{
+	const int pairs = n_rotary / 2, apart = halves ? pairs : 1, step = halves ? 1 : 2;
+	struct arena_mark mark = arena_mark(exec->scratch);
+	real *turn = arena_alloc(exec->scratch, (size_t)T * (size_t)pairs * 2 * sizeof(real)); // (cos, sin) per row, pair
+	for (int t = 0; t < T; t++)
+		for (int i = 0; i < pairs; i++) {
+			double angle = sign * (first + t) * pow(base, -2.0 * i / n_rotary);
+			turn[(t * pairs + i) * 2] = (real)cos(angle);
+			turn[(t * pairs + i) * 2 + 1] = (real)sin(angle);
+		}
+#pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
+	for (int row = 0; row < B * T; row++) {
+		const real *cs = turn + (ptrdiff_t)(row % T) * pairs * 2;
+		for (int h = 0; h < n_head; h++) {
+			const real *from = x + row * ldx + h * d;
+			real *to = out + row * ldo + h * d;
+			for (int i = 0; i < pairs; i++) {
+				int a = i * step, b = a + apart;
+				real c = cs[2 * i], s = cs[2 * i + 1], u = from[a], v = from[b];
+				to[a] = (accumulate ? to[a] : 0) + u * c - v * s;
+				to[b] = (accumulate ? to[b] : 0) + u * s + v * c;
+			}
+			for (int j = n_rotary; j < d; j++)
+				to[j] = (accumulate ? to[j] : 0) + from[j];
+		}
+	}
+	arena_rewind(exec->scratch, mark);
+}

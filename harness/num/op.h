@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// The ops: each runs at once, pushes one record when recording, and follows shapes and costs when counting. Every op
+// is a forward/backward pair in one file op_<name>.c. Shapes are (B, T, C) as in tape.h; results live on the step
+// arena until its owner resets it. Arguments that disagree in shape are our own bug and abort.
+#ifndef KVLAB_NUM_OP_H
+#define KVLAB_NUM_OP_H
+#include "harness/num/backend.h"
+#include "harness/num/tape.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// y (B, T, out) = x (B, T, in) w^T + b;  w (out, in), b (out) or NULL.
+struct tensor *op_linear(struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *b);
+
+// n linear maps at once: y[i] = x w^T + b. Neighbours in the list that read the same x and whose weights follow each
+// other in memory become one product; the results are then column views of one tensor.
+struct linear_map {
+	struct tensor *x, *w, *b;
+};
+void op_linear_many(struct tape *tape, int n, const struct linear_map *map, struct tensor **y);
+
+// (B, T, C) = table (n_vocab, C) at tokens (B, T), plus position (n_ctx, C) rows first..first+T-1 unless NULL.
+// tokens must stay valid until tape_backward.
+struct tensor *op_embed(struct tape *tape, const int *tokens, int B, int T, struct tensor *table,
+                        struct tensor *position, int first);
+
+// Over the last axis: (x - mean) / sqrt(var + eps) * gain + bias.
+struct tensor *op_layernorm(struct tape *tape, struct tensor *x, struct tensor *gain, struct tensor *bias, double eps);
+// x / sqrt(mean(x^2) + eps) * gain.
+struct tensor *op_rmsnorm(struct tape *tape, struct tensor *x, struct tensor *gain, double eps);
+
+// Exact GELU x Phi(x), or ReLU.
+struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind);
+// x (B, T, 2C) = (gate, up) -> silu(gate) * up (B, T, C).
+struct tensor *op_swiglu(struct tape *tape, struct tensor *x);
+
+// a + b, same shape.
+struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b);
+// Each element is dropped with probability p, else divided by 1 - p. Returns x itself when p is 0 or when the tape
+// is not recording (evaluation).
+struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p);
+// A copy of rows from..from+n-1 of each sequence; x itself when that is all of them.
+struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n);
+
+struct rope {
+	int n_head, n_rotary; // heads in x; numbers rotated per head, even
+	double base;
+	int first;            // position of row 0
+	int halves;           // pairs (i, i + n_rotary/2); otherwise (2i, 2i + 1)
+};
+struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope);
+
+// Softmax attention (backend.h: attention_shape). B, T, S are taken from the tensors; the rest from shape.
+// v may be k itself. Never holds more than a block of scores in memory.
+struct tensor *op_attention(struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v,
+                            struct attention_shape shape);
+
+struct loss {
+	double mean; // nats per scored target
+	long n, hits;
+};
+// Mean cross-entropy of logits (B, T, n_vocab) against targets (B, T), -1 left out. Sets the gradient of logits, so
+// tape_backward may follow. When counting, result is zero.
+struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets);
+
+// --- for op files --------------------------------------------------------------------------------------------
+// x itself when its rows follow each other without gaps, else a copy.
+struct tensor *op_packed(struct tape *tape, struct tensor *x);
+// 1 when t's gradient already holds a value and must be added to; marks it live.
+int op_gradient_take(struct tensor *t);
+struct exec op_exec(const struct tape *tape);
+// Bytes of n reals, for tallies.
+static inline double op_bytes(double n)
+{
+	return n * (double)sizeof(real);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

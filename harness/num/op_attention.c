@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Softmax attention with independent head counts and widths for q, k and v (backend.h: attention_shape).
+//   P = softmax(scale q k^T), out = P v.
+//   dv = P^T dout;  dS = P (dout v^T - sum(dout out));  dq = scale dS k;  dk = scale dS^T q.
+// P is rebuilt in backward from the stored log-sum-exp of each row, block by block.
+#include "harness/base/err.h"
+#include "harness/num/op.h"
+
+struct attention {
+	struct tensor *q, *k, *v, *out;
+	real *lse;
+	struct attention_shape shape;
+};
+
+static struct strided values(const struct tensor *t)
+{
+	return (struct strided){t->x, t->b_stride, t->t_stride};
+}
+
+static struct strided_out gradient(struct tensor *t)
+{
+	return (struct strided_out){t->dx, t->b_stride, t->t_stride, t->dx ? op_gradient_take(t) : 0};
+}
+
+static void attention_backward(struct tape *tape, void *args)
+{
+	const struct attention *a = args;
+	if (!a->out->is_live)
+		return;
+	const struct exec exec = op_exec(tape);
+	struct strided dout = {a->out->dx, a->out->b_stride, a->out->t_stride};
+	// In this order: where v is k itself, dv is added to what dk has written.
+	struct strided_out dq = gradient(a->q), dk = gradient(a->k), dv = gradient(a->v);
+	tape->backend->attention_backward(&exec, dq, dk, dv, dout, values(a->out), a->lse, values(a->q), values(a->k),
+	        values(a->v), &a->shape);
+}
+
+// Pairs (query, position) that are scored.
+static double n_pair(const struct attention_shape *s)
+{
+	if (!s->causal)
+		return (double)s->T * s->S;
+	double pairs = 0;
+	for (int t = 0; t < s->T; t++) {
+		int visible = s->q_position + t + 1;
+		pairs += visible < s->S ? visible : s->S;
+	}
+	return pairs;
+}
+
+static void count(struct tape *tape, const struct attention_shape *s)
+{
+	// By convention 5 FLOPs a score for the softmax, 4 more in backward; products at 2 a multiply-add.
+	double pairs = n_pair(s) * s->B * s->n_head, rows = (double)s->B * s->T, positions = (double)s->B * s->S;
+	double q = rows * s->n_head * s->d_qk, out = rows * s->n_head * s->d_v;
+	double k = positions * s->n_k_head * s->d_qk, v = positions * s->n_v_head * s->d_v;
+	struct tally forward = {pairs * (2.0 * s->d_qk + 2.0 * s->d_v + 5), op_bytes(q + k + v), op_bytes(out)};
+	struct tally backward = {
+	        pairs * (6.0 * s->d_qk + 4.0 * s->d_v + 9), op_bytes(q + k + v + 2 * out), op_bytes(q + k + v)};
+	tape_count(tape, forward, backward);
+}
+
+struct tensor *op_attention(
+        struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v, struct attention_shape shape)
+{
+	shape.B = q->B, shape.T = q->T, shape.S = k->T;
+	if (q->C != shape.n_head * shape.d_qk || k->C != shape.n_k_head * shape.d_qk || v->C != shape.n_v_head * shape.d_v ||
+	        shape.n_head % shape.n_k_head || shape.n_head % shape.n_v_head || k->T != v->T || k->B != q->B ||
+	        v->B != q->B)
+		BUG("attention: q (%d, %d, %d), k (%d, %d, %d), v (%d, %d, %d) with %d, %d, %d heads of %d and %d", q->B, q->T,
+		        q->C, k->B, k->T, k->C, v->B, v->T, v->C, shape.n_head, shape.n_k_head, shape.n_v_head, shape.d_qk,
+		        shape.d_v);
+	struct tensor *out = tensor_new(tape, q->B, q->T, shape.n_head * shape.d_v);
+	if (tape->mode == TAPE_COUNT) {
+		count(tape, &shape);
+		return out;
+	}
+	struct attention *a = tape_record(tape, attention_backward, sizeof(*a));
+	real *lse = a ? arena_alloc(tape->step, (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
+	const struct exec exec = op_exec(tape);
+	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse, values(q),
+	        values(k), values(v), &shape);
+	if (a)
+		*a = (struct attention){q, k, v, out, lse, shape};
+	return out;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Inverted dropout. The mask is a function of (seed, step, site, element), so backward draws it again.
+#include "harness/num/op.h"
+
+struct dropout {
+	struct tensor *x, *out;
+	double p;
+	unsigned long long seed, index;
+};
+
+static void dropout_backward(struct tape *tape, void *args)
+{
+	const struct dropout *d = args;
+	if (!d->out->is_live || !d->x->dx)
+		return;
+	const struct exec exec = op_exec(tape);
+	long n = tensor_n_row(d->x) * d->x->C;
+	tape->backend->dropout(&exec, d->x->dx, d->out->dx, n, d->p, d->seed, d->index, op_gradient_take(d->x));
+}
+
+struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p)
+{
+	if (p <= 0 || tape->mode == TAPE_RUN)
+		return x;
+	x = op_packed(tape, x);
+	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
+	double n = (double)tensor_n_row(x) * x->C;
+	if (tape->mode == TAPE_COUNT) {
+		tape_count(
+		        tape, (struct tally){n, op_bytes(n), op_bytes(n)}, (struct tally){n, op_bytes(n), op_bytes(n)});
+		return out;
+	}
+	// 2^16 sites a step; a model has a few per layer.
+	unsigned long long index = tape->dropout_step << 16 | (unsigned)tape->dropout_site++;
+	const struct exec exec = op_exec(tape);
+	tape->backend->dropout(&exec, out->x, x->x, (long)n, p, tape->dropout_seed, index, 0);
+	struct dropout *d = tape_record(tape, dropout_backward, sizeof(*d));
+	*d = (struct dropout){x, out, p, tape->dropout_seed, index};
+	return out;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include "harness/num/tape.h"
+
+#include <string.h>
+
+#include "harness/base/err.h"
+
+struct record {
+	struct record *previous;
+	void (*backward)(struct tape *, void *);
+	void *args;
+};
+
+void tape_begin(struct tape *tape, enum tape_mode mode)
+{
+	tape->mode = mode;
+	tape->last = NULL;
+	tape->dropout_site = 0;
+	tape->forward = tape->backward = (struct tally){0, 0, 0};
+	tape->tensor_bytes = 0;
+}
+
+void tape_backward(struct tape *tape)
+{
+	if (tape->mode != TAPE_RECORD)
+		BUG("tape_backward on a tape that does not record");
+	for (struct record *r = tape->last; r; r = r->previous)
+		r->backward(tape, r->args);
+	tape->last = NULL;
+}
+
+void *tape_record(struct tape *tape, void (*backward)(struct tape *, void *), size_t bytes)
+{
+	if (tape->mode != TAPE_RECORD)
+		return NULL;
+	struct record *r = arena_alloc(tape->step, sizeof(*r));
+	*r = (struct record){tape->last, backward, arena_zalloc(tape->step, bytes)};
+	tape->last = r;
+	return r->args;
+}
+
+void tape_count(struct tape *tape, struct tally forward, struct tally backward)
+{
+	tape->forward.flops += forward.flops;
+	tape->forward.read_bytes += forward.read_bytes;
+	tape->forward.write_bytes += forward.write_bytes;
+	tape->backward.flops += backward.flops;
+	tape->backward.read_bytes += backward.read_bytes;
+	tape->backward.write_bytes += backward.write_bytes;
+}
+
+struct tensor *tensor_new(struct tape *tape, int B, int T, int C)
+{
+	struct tensor *t = arena_zalloc(tape->step, sizeof(*t));
+	*t = (struct tensor){.B = B, .T = T, .C = C, .b_stride = (ptrdiff_t)T * C, .t_stride = C};
+	size_t bytes = (size_t)B * (size_t)T * (size_t)C * sizeof(real);
+	tape->tensor_bytes += (double)bytes;
+	if (tape->mode != TAPE_COUNT)
+		t->x = arena_alloc(tape->step, bytes);
+	if (tape->mode == TAPE_RECORD)
+		t->dx = arena_alloc(tape->step, bytes);
+	return t;
+}
+
+// A view shares its whole's gradient memory, so both must agree on whether it holds a value yet: the whole's
+// gradient is set to zero when the view is made, and from then on everybody adds.
+static struct tensor *view_of(struct tape *tape, struct tensor *whole, ptrdiff_t offset)
+{
+	struct tensor *view = arena_alloc(tape->step, sizeof(*view));
+	if (whole->dx && !whole->is_live) {
+		for (int b = 0; b < whole->B; b++)
+			for (int t = 0; t < whole->T; t++)
+				memset(whole->dx + b * whole->b_stride + t * whole->t_stride, 0, (size_t)whole->C * sizeof(real));
+		whole->is_live = 1;
+	}
+	*view = *whole;
+	view->x = whole->x ? whole->x + offset : NULL;
+	view->dx = whole->dx ? whole->dx + offset : NULL;
+	return view;
+}
+
+struct tensor *tensor_columns(struct tape *tape, struct tensor *whole, int from, int n)
+{
+	if (from < 0 || n < 0 || from + n > whole->C)
+		BUG("columns %d..%d of a tensor of %d", from, from + n, whole->C);
+	struct tensor *view = view_of(tape, whole, from);
+	view->C = n;
+	return view;
+}
+
+struct tensor *tensor_rows(struct tape *tape, struct tensor *whole, int from, int n)
+{
+	if (from < 0 || n < 0 || from + n > whole->T)
+		BUG("rows %d..%d of a tensor of %d", from, from + n, whole->T);
+	struct tensor *view = view_of(tape, whole, from * whole->t_stride);
+	view->T = n;
+	return view;
+}
+
+int tensor_is_matrix(const struct tensor *t)
+{
+	return t->B == 1 || t->b_stride == t->T * t->t_stride;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Tensors and the tape: reverse-mode differentiation over coarse ops (DESIGN section 3).
+//
+// Legal call order of a training step:
+//     tape_begin(tape, TAPE_RECORD);  y = op(tape, x, ...);  ...;  tape_backward(tape);
+// An op runs at once. In TAPE_RECORD it also pushes one record; tape_backward walks the records in reverse.
+// In TAPE_RUN nothing is recorded and no gradient exists. In TAPE_COUNT no data is touched (values are NULL) and
+// only shapes are followed: FLOPs and bytes add up in tape->forward and tape->backward for any size.
+#ifndef KVLAB_NUM_TAPE_H
+#define KVLAB_NUM_TAPE_H
+#include <stddef.h>
+
+#include "harness/base/arena.h"
+#include "harness/num/real.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// B sequences of T rows of C numbers: element (b, t, c) is at x[b * b_stride + t * t_stride + c].
+// A weight matrix (out, in) is B = 1, T = out, C = in; a vector is B = T = 1.
+// A view shares the memory of another tensor; values and gradients have the same layout.
+struct tensor {
+	int B, T, C;
+	ptrdiff_t b_stride, t_stride;
+	real *x;      // values; NULL when counting
+	real *dx;     // gradient of the loss; NULL where none is wanted
+	int is_live;  // the gradient holds a value: add to it. Otherwise it is undefined: write it
+};
+
+// FLOPs count a multiply-add as two. Bytes are what must be read and written once if every operand is touched once.
+struct tally {
+	double flops, read_bytes, write_bytes;
+};
+
+enum tape_mode { TAPE_RUN, TAPE_RECORD, TAPE_COUNT };
+
+struct backend;
+struct record;
+
+struct tape {
+	enum tape_mode mode;
+	const struct backend *backend;
+	int n_thread;           // never changes a result
+	struct arena *step;     // tensors and records; the owner resets it between steps
+	struct arena *scratch;  // inside one op
+	struct record *last;
+	struct tally forward, backward;
+	double tensor_bytes;    // values of all tensors made since tape_begin (gradients take as much again)
+	// Dropout is keyed by (seed, step, site); site counts the dropout ops since tape_begin.
+	unsigned long long dropout_seed, dropout_step;
+	int dropout_site;
+};
+
+// Empties the tape and sets the mode. Does not touch the arenas.
+void tape_begin(struct tape *tape, enum tape_mode mode);
+// Runs every record's backward, last first. The loss op has set its own input's gradient.
+void tape_backward(struct tape *tape);
+
+// A new tensor on the step arena; values (and, when recording, the gradient) uninitialised.
+struct tensor *tensor_new(struct tape *tape, int B, int T, int C);
+// Columns from..from+n-1 of every row, sharing memory. Gradients written there appear in the whole.
+struct tensor *tensor_columns(struct tape *tape, struct tensor *whole, int from, int n);
+// Rows from..from+n-1 of every sequence, sharing memory.
+struct tensor *tensor_rows(struct tape *tape, struct tensor *whole, int from, int n);
+// True when the B*T rows are evenly spaced (one matrix with leading dimension t_stride).
+int tensor_is_matrix(const struct tensor *t);
+static inline long tensor_n_row(const struct tensor *t)
+{
+	return (long)t->B * t->T;
+}
+
+// For ops. An op's arguments live on the step arena; `backward` gets them back.
+// Returns zeroed memory of the size given, or NULL when the tape is not recording.
+void *tape_record(struct tape *tape, void (*backward)(struct tape *, void *), size_t bytes);
+void tape_count(struct tape *tape, struct tally forward, struct tally backward);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

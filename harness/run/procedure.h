@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The contract of a procedure: what is done with one point (train it, later: recover, decode, capacity, zeroshot).
+// One file harness/run/procedure_<name>.c exports `const struct procedure procedure_<name>`; the registry finds it.
+#ifndef KVLAB_RUN_PROCEDURE_H
+#define KVLAB_RUN_PROCEDURE_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/base/err.h"
+#include "harness/base/option.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct setup;   // harness/spec/setup.h: what a point names, with every option filled in
+struct run_log; // harness/run/run.h: where metrics, progress and checkpoints go
+
+// What a point will take, before it runs. Flops over the whole run; bytes at its peak.
+struct cost {
+	double n_param, flops, memory_bytes, cache_bytes_per_token;
+};
+
+struct procedure {
+	const char *name, *summary;
+	const char *section;  // the spec's section with its options: "train"
+	int version;          // part of a point's key: raise it when results change
+	size_t config_bytes;
+	const struct option *options;
+	// 0, or -1 with a sentence why this setup cannot run; called on every point before anything runs.
+	int (*check)(const struct setup *setup, struct err *err);
+	int (*estimate)(const struct setup *setup, struct cost *cost, struct err *err);
+	// 0 done, 1 diverged (a result, stored), 2 stopped early as asked (resumable), -1 failed.
+	int (*run)(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

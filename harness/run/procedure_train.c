@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// Train from scratch on a task, evaluate on validation at intervals, report test accuracy of the best weights.
+//
+// The checkpoint of best validation accuracy is the one that is tested, so nothing is chosen on what is reported.
+// A loss that is not finite ends the run as `diverged`: a result, with everything measured so far.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/base/hash.h"
+#include "harness/base/progress.h"
+#include "harness/run/run.h"
+#include "harness/run/trainer.h"
+
+struct train {
+	int optimizer, schedule, batch, steps, warmup, eval_every, n_validation, n_test;
+	double lr, lr_floor, beta1, beta2, eps, weight_decay, clip, converged_at, stop_at;
+};
+
+#define FIELD(f) offsetof(struct train, f)
+static const struct option options[] = {
+        {"optimizer", OPTION_CHOICE, FIELD(optimizer), "adam", 0, 0, "adam|adamw", "adamw: weight_decay applies"},
+        {"lr", OPTION_REAL, FIELD(lr), "0.001", 0, 10, NULL, "highest learning rate"},
+        {"lr_floor", OPTION_REAL, FIELD(lr_floor), "0", 0, 10, NULL, "learning rate at the last step of a schedule"},
+        {"schedule", OPTION_CHOICE, FIELD(schedule), "constant", 0, 0, "constant|linear|cosine", "after the warm-up"},
+        {"warmup", OPTION_INT, FIELD(warmup), "0", 0, 1 << 30, NULL, "steps of linear rise"},
+        {"beta1", OPTION_REAL, FIELD(beta1), "0.9", 0, 1, NULL, "Adam: decay of the first moment"},
+        {"beta2", OPTION_REAL, FIELD(beta2), "0.999", 0, 1, NULL, "Adam: decay of the second moment"},
+        {"eps", OPTION_REAL, FIELD(eps), "1e-08", 0, 1, NULL, "Adam: added to the root of the second moment"},
+        {"weight_decay", OPTION_REAL, FIELD(weight_decay), "0", 0, 10, NULL, "decoupled, on matrices (adamw)"},
+        {"clip", OPTION_REAL, FIELD(clip), "0", 0, 1e9, NULL, "largest global norm of the gradient; 0: none"},
+        {"batch", OPTION_INT, FIELD(batch), "64", 1, 1 << 20, NULL, "sequences per step"},
+        {"steps", OPTION_INT, FIELD(steps), "1000", 1, 1 << 30, NULL, "most steps"},
+        {"eval_every", OPTION_INT, FIELD(eval_every), "100", 1, 1 << 30, NULL, "steps between evaluations"},
+        {"n_validation", OPTION_INT, FIELD(n_validation), "512", 1, 1 << 24, NULL, "validation sequences"},
+        {"n_test", OPTION_INT, FIELD(n_test), "2048", 1, 1 << 24, NULL, "test sequences"},
+        {"converged_at", OPTION_REAL, FIELD(converged_at), "0.99", 0, 1, NULL, "validation accuracy that counts as converged"},
+        {"stop_at", OPTION_REAL, FIELD(stop_at), "0", 0, 1, NULL, "stop at this validation accuracy; 0: use all steps"},
+        {NULL},
+};
+
+// Everything that changes while training, beside weights and moments: with them it is the checkpoint.
+struct progress_state {
+	long step, best_step, converged_step, n_loss;
+	double best_accuracy, loss_sum;
+};
+
+static int check(const struct setup *setup, struct err *err)
+{
+	const struct train *c = setup->procedure_config;
+	if (c->warmup > c->steps)
+		return err_set(err, "a warm-up of %d steps does not fit into %d", c->warmup, c->steps);
+	if (c->optimizer == 0 && c->weight_decay != 0)
+		return err_set(err, "weight_decay needs optimizer: adamw");
+	if (c->lr_floor > c->lr)
+		return err_set(err, "lr_floor %g is above lr %g", c->lr_floor, c->lr);
+	const struct model_config *model = setup->model;
+	if (setup->task->shape(setup->task_config).T > model->n_ctx)
+		return err_set(err, "sequences of the task are longer than n_ctx %d", model->n_ctx);
+	return 0;
+}
+
+static double n_evaluation(const struct train *c)
+{
+	return (double)((c->steps + c->eval_every - 1) / c->eval_every) * c->n_validation + c->n_test;
+}
+
+static int estimate(const struct setup *setup, struct cost *cost, struct err *err)
+{
+	(void)err;
+	const struct train *c = setup->procedure_config;
+	const struct model_config *model = setup->model;
+	const struct attn_dims dims = model_attn_dims(model);
+	struct step_cost step = trainer_count(setup, c->batch);
+	cost->n_param = (double)step.n_param;
+	cost->flops = c->steps * (step.forward.flops + step.backward.flops) + n_evaluation(c) * step.forward.flops / c->batch;
+	// Values, gradients, two moments and the best weights; activations and their gradients.
+	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
+	cost->cache_bytes_per_token = streams_bytes_per_token(setup->variant, &dims, setup->variant_config);
+	return 0;
+}
+
+struct training {
+	const struct train *config;
+	struct trainer trainer;
+	struct progress_state state;
+	struct run_log *log;
+	real *best; // weights of the best validation accuracy
+	char identity[HASH_TEXT + 32];
+};
+
+static int blocks(struct training *t, struct checkpoint_block *block)
+{
+	const size_t bytes = (size_t)t->trainer.model.n_padded * sizeof(real);
+	block[0] = (struct checkpoint_block){&t->state, sizeof(t->state)};
+	block[1] = (struct checkpoint_block){t->trainer.model.x, bytes};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, bytes};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, bytes};
+	block[4] = (struct checkpoint_block){t->best, bytes};
+	return 5;
+}
+
+static int save(struct training *t, struct err *err)
+{
+	struct checkpoint_block block[5];
+	if (!t->log->checkpoint_path)
+		return 0;
+	t->log->checkpointed_s = clock_s();
+	return checkpoint_write(t->log->checkpoint_path, t->identity, t->log, block, blocks(t, block), err);
+}
+
+static void evaluate(struct training *t)
+{
+	struct progress_state *s = &t->state;
+	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation);
+	const double accuracy = (double)loss.hits / (double)loss.n;
+	run_log_metric(t->log, "loss", "train", s->step, s->loss_sum / (double)s->n_loss);
+	run_log_metric(t->log, "loss", "validation", s->step, loss.mean);
+	run_log_metric(t->log, "accuracy", "validation", s->step, accuracy);
+	s->loss_sum = 0;
+	s->n_loss = 0;
+	if (accuracy > s->best_accuracy) {
+		s->best_accuracy = accuracy;
+		s->best_step = s->step;
+		memcpy(t->best, t->trainer.model.x, (size_t)t->trainer.model.n_padded * sizeof(real));
+	}
+	if (!s->converged_step && accuracy >= t->config->converged_at)
+		s->converged_step = s->step;
+}
+
+// Steps until the end. 0 done, 1 diverged, 2 asked to stop, -1 failed.
+static int steps(struct training *t, struct err *err)
+{
+	struct progress_state *s = &t->state;
+	const struct train *c = t->config;
+	double ticked_s = 0;
+	while (s->step < c->steps && !(c->stop_at > 0 && s->best_accuracy >= c->stop_at)) {
+		const struct loss loss = trainer_step(&t->trainer, s->step + 1);
+		s->step++;
+		s->loss_sum += loss.mean;
+		s->n_loss++;
+		if (!isfinite(loss.mean)) {
+			run_log_metric(t->log, "loss", "train", s->step, loss.mean);
+			return 1;
+		}
+		if (s->step % c->eval_every == 0 || s->step == c->steps)
+			evaluate(t);
+		const double now = clock_s();
+		if (t->log->tick && now - ticked_s >= 0.5) {
+			ticked_s = now;
+			if (t->log->tick(t->log->context, (double)s->step / c->steps))
+				return save(t, err) ? -1 : 2;
+		}
+		if (now - t->log->checkpointed_s >= t->log->checkpoint_every_s && save(t, err))
+			return -1;
+	}
+	return 0;
+}
+
+static void report(struct training *t, const struct setup *setup, int diverged)
+{
+	const struct progress_state *s = &t->state;
+	const struct train *c = t->config;
+	struct run_log *log = t->log;
+	const struct step_cost step = trainer_count(setup, c->batch);
+	const double flops = step.forward.flops + step.backward.flops;
+	if (s->best_step) {
+		memcpy(t->trainer.model.x, t->best, (size_t)t->trainer.model.n_padded * sizeof(real));
+		const struct loss test = trainer_evaluate(&t->trainer, RNG_TEST, c->n_test);
+		run_log_metric(log, "loss", "test", -1, test.mean);
+		run_log_metric(log, "accuracy", "test", -1, (double)test.hits / (double)test.n);
+		run_log_metric(log, "best_accuracy", "validation", -1, s->best_accuracy);
+		run_log_metric(log, "best_step", "validation", -1, (double)s->best_step);
+	}
+	if (s->converged_step)
+		run_log_metric(log, "steps_to_converge", "validation", -1, (double)s->converged_step);
+	run_log_metric(log, "steps", "train", -1, (double)s->step);
+	run_log_metric(log, "diverged", "train", -1, diverged);
+	run_log_metric(log, "chance", "count", -1, t->trainer.shape.chance);
+	run_log_metric(log, "n_param", "count", -1, (double)step.n_param);
+	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
+	run_log_metric(log, "cache_bytes_per_token", "count", -1, model_cache_bytes_per_token(&t->trainer.model));
+}
+
+static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)
+{
+	const struct train *c = setup->procedure_config;
+	const struct optimizer_config optimizer = {.lr = c->lr,
+	        .lr_floor = c->lr_floor,
+	        .beta1 = c->beta1,
+	        .beta2 = c->beta2,
+	        .eps = c->eps,
+	        .weight_decay = c->weight_decay,
+	        .clip = c->clip,
+	        .schedule = c->schedule,
+	        .warmup = c->warmup,
+	        .steps = c->steps};
+	struct training t = {.config = c, .log = log};
+	trainer_init(&t.trainer, setup, &optimizer, c->batch, seed, n_thread);
+	t.best = arena_zalloc(&t.trainer.run, (size_t)t.trainer.model.n_padded * sizeof(real));
+	t.state.best_accuracy = -1;
+	log->checkpointed_s = clock_s();
+
+	char key[HASH_TEXT];
+	struct arena scratch;
+	arena_init(&scratch, 1 << 16);
+	setup_key(key, setup, &scratch);
+	arena_release(&scratch);
+	snprintf(t.identity, sizeof(t.identity), "%s/%llu", key, (unsigned long long)seed);
+
+	struct checkpoint_block block[5];
+	int status = 0;
+	if (log->checkpoint_path)
+		status = checkpoint_read(log->checkpoint_path, t.identity, log, block, blocks(&t, block), err);
+	if (status >= 0)
+		status = steps(&t, err);
+	if (status == 0 || status == 1)
+		report(&t, setup, status == 1);
+	trainer_release(&t.trainer);
+	return status;
+}
+
+const struct procedure procedure_train = {
+        .name = "train",
+        .summary = "train from scratch, report test accuracy of the best validation step",
+        .section = "train",
+        .version = 1,
+        .config_bytes = sizeof(struct train),
+        .options = options,
+        .check = check,
+        .estimate = estimate,
+        .run = run,
+};

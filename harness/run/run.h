@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// What a procedure reports to while it runs: metrics, progress, checkpoints. It knows nothing of the database.
+#ifndef KVLAB_RUN_RUN_H
+#define KVLAB_RUN_RUN_H
+#include <stddef.h>
+
+#include "harness/base/err.h"
+#include "harness/run/procedure.h"
+#include "harness/store/store.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct run_log {
+	long n_metric, capacity;
+	struct metric *metric;
+	// Checkpoint file of this run; NULL: keep none. Written at most every checkpoint_every_s seconds.
+	const char *checkpoint_path;
+	double checkpoint_every_s, checkpointed_s;
+	// Called now and then with how far the run is (0..1). Returns 1 when the run should stop early, keeping a
+	// checkpoint (a signal came). May be NULL.
+	int (*tick)(void *context, double fraction);
+	void *context;
+};
+
+void run_log_init(struct run_log *log);
+void run_log_release(struct run_log *log);
+// name and split must outlive the log (literals, or strings interned by run_log_read).
+void run_log_metric(struct run_log *log, const char *name, const char *split, long step, double value);
+
+// --- checkpoints -----------------------------------------------------------------------------------------------
+// One file: an identity (what run this is the state of), the metrics so far, and blocks of memory. Written beside the
+// target, flushed, renamed: a reader sees the old one or the new one, whole.
+struct checkpoint_block {
+	void *data;
+	size_t bytes;
+};
+int checkpoint_write(const char *path, const char *identity, const struct run_log *log, const struct checkpoint_block *block,
+        int n_block, struct err *err);
+// Reads into the blocks and the log. 1 read, 0 there is none (or one of another identity, size or a damaged one: it is
+// ignored, the run starts over), -1 it cannot be read.
+int checkpoint_read(const char *path, const char *identity, struct run_log *log, const struct checkpoint_block *block,
+        int n_block, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

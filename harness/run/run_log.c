@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/run/run.h"
+
+void run_log_init(struct run_log *log)
+{
+	memset(log, 0, sizeof(*log));
+	log->checkpoint_every_s = 10;
+}
+
+void run_log_release(struct run_log *log)
+{
+	free(log->metric);
+	run_log_init(log);
+}
+
+void run_log_metric(struct run_log *log, const char *name, const char *split, long step, double value)
+{
+	if (log->n_metric == log->capacity) {
+		log->capacity = log->capacity ? 2 * log->capacity : 256;
+		log->metric = realloc(log->metric, (size_t)log->capacity * sizeof(*log->metric));
+		if (!log->metric)
+			die_no_memory((unsigned long long)log->capacity * sizeof(*log->metric));
+	}
+	log->metric[log->n_metric++] = (struct metric){name, split, step, value};
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// Fixed settings, and the look-up of everything that a spec names: after matrix_check() only values that depend on
+// each other (dims that do not divide) can still be wrong.
+#include "harness/spec/matrix.h"
+
+#include <string.h>
+
+int mapping_check(const struct node *node, const char *what, struct err *err)
+{
+	if (node->kind == NODE_MAPPING)
+		return 0;
+	return node_fail(err, node, "'%s' is %s, not a mapping", what, node_kind_text(node));
+}
+
+int keys_check(const struct node *mapping, const char *const *known, const char *where, struct err *err)
+{
+	for (int i = 0; i < mapping->n_child; i++) {
+		const char *key = mapping->key[i]->text;
+		const char *const *match = known;
+		while (*match && strcmp(*match, key) != 0)
+			match++;
+		if (*match)
+			continue;
+		const char *near = word_nearest(known, key), *in = where ? " in '" : "", *end = where ? "'" : "";
+		if (near)
+			return node_fail(err, mapping->key[i], "unknown key '%s'%s%s%s (did you mean '%s'?)", key, in,
+			        where ? where : "", end, near);
+		return node_fail(err, mapping->key[i], "unknown key '%s'%s%s%s (see experiments/README.md)", key, in,
+		        where ? where : "", end);
+	}
+	return 0;
+}
+
+const struct setting *matrix_setting(const struct matrix *m, enum section_id id, const char *key)
+{
+	for (int i = 0; i < m->n_setting; i++)
+		if (m->setting[i].path.section == id && strcmp(m->setting[i].path.key, key) == 0)
+			return &m->setting[i];
+	return NULL;
+}
+
+int matrix_section(struct matrix *m, enum section_id id, const struct node *section)
+{
+	const char *name = section_name(id, m->procedure);
+	if (mapping_check(section, name, m->err))
+		return -1;
+	for (int i = 0; i < section->n_child; i++) {
+		const struct node *key = section->key[i], *value = section->child[i];
+		if (value->kind != NODE_SCALAR)
+			return node_fail(m->err, value,
+			        "'%s' in '%s' is %s, not a single value (axes go under 'sweep')", key->text, name,
+			        node_kind_text(value));
+		struct setting *before = (struct setting *)matrix_setting(m, id, key->text);
+		if (!before && m->n_setting == SETTINGS_MOST)
+			return node_fail(m->err, key, "more than %d settings", SETTINGS_MOST);
+		struct setting *setting = before ? before : &m->setting[m->n_setting++];
+		setting->path = (struct path){id, key->text, arena_printf(m->arena, "%s.%s", name, key->text)};
+		setting->node = value;
+		setting->key = key;
+	}
+	return 0;
+}
+
+// --- choices ------------------------------------------------------------------------------------------------
+
+static int add_candidate(struct matrix *m, enum section_id id, const char *name, const struct node *node)
+{
+	struct err cause = {0};
+	struct candidate *c = &m->candidate[id][m->n_candidate[id]];
+	for (int i = 0; i < m->n_candidate[id]; i++)
+		if (strcmp(m->candidate[id][i].choice.name, name) == 0)
+			return 0;
+	if (choice_find(&c->choice, id, name, &cause))
+		return node_fail(m->err, node, "%s", cause.message);
+	if (m->n_candidate[id] == CHOICES_MOST - 1)
+		return node_fail(m->err, node, "more than %d choices of %s", CHOICES_MOST - 1, section_kind(id));
+	c->scratch = choice_config(&c->choice, m->arena);
+	m->n_candidate[id]++;
+	return 0;
+}
+
+// What each section may choose: the values of its axis, or the one it is set to.
+static int find_candidates(struct matrix *m)
+{
+	for (int i = 0; i < N_SECTION; i++) {
+		enum section_id id = (enum section_id)i;
+		const char *selector = section_selector(id), *name = section_name(id, m->procedure);
+		if (!selector) {
+			add_candidate(m, id, m->procedure->name, m->root);
+			continue;
+		}
+		const struct axis *axis = matrix_axis(m, id, selector);
+		const struct setting *setting = matrix_setting(m, id, selector);
+		for (int k = 0; axis && k < axis->n_value; k++)
+			if (add_candidate(m, id, axis->value[k].text, axis->value[k].node))
+				return -1;
+		if (axis)
+			continue;
+		if (!setting && !m->section[id])
+			return node_fail(
+			        m->err, m->root, "missing section '%s' (write '%s: {%s: ...}')", name, name, selector);
+		if (!setting)
+			return node_fail(m->err, m->section[id],
+			        "missing key '%s' in '%s' ('kvlab list %s' shows what there is)", selector, name,
+			        section_kind(id));
+		if (add_candidate(m, id, setting->node->text, setting->node))
+			return -1;
+	}
+	return 0;
+}
+
+// --- paths and values ---------------------------------------------------------------------------------------
+
+static int is_selector(const struct path *path)
+{
+	const char *selector = section_selector(path->section);
+	return selector && strcmp(selector, path->key) == 0;
+}
+
+// The key nearest to a wrong one, over all candidates of the section and the selector.
+static const char *nearest_key(const struct matrix *m, const struct path *path)
+{
+	enum { KEYS = 512 };
+	const char *known[KEYS + 1];
+	int n = 0;
+	if (section_selector(path->section))
+		known[n++] = section_selector(path->section);
+	for (int i = 0; i < m->n_candidate[path->section]; i++)
+		for (const struct option *o = m->candidate[path->section][i].choice.options; o && o->key && n < KEYS;
+		        o++)
+			known[n++] = o->key;
+	known[n] = NULL;
+	return word_nearest(known, path->key);
+}
+
+// Whether the path exists for some candidate; `is_sweep` tells how the user wrote it.
+static int check_path(const struct matrix *m, const struct path *path, const struct node *key, int is_sweep)
+{
+	if (is_selector(path))
+		return 0;
+	for (int i = 0; i < m->n_candidate[path->section]; i++)
+		if (option_find(m->candidate[path->section][i].choice.options, path->key))
+			return 0;
+	const char *near = nearest_key(m, path), *section = section_name(path->section, m->procedure);
+	const char *chosen = m->candidate[path->section][0].choice.name, *kind = section_kind(path->section);
+	if (is_sweep && near)
+		return node_fail(m->err, key, "sweep path '%s' does not exist (did you mean '%s.%s'?)", path->text,
+		        section, near);
+	if (is_sweep)
+		return node_fail(m->err, key, "sweep path '%s' does not exist ('kvlab list %s %s' shows the options)",
+		        path->text, kind, chosen);
+	if (near)
+		return node_fail(
+		        m->err, key, "unknown key '%s' in '%s' (did you mean '%s'?)", path->key, section, near);
+	return node_fail(m->err, key, "unknown key '%s' in '%s' ('kvlab list %s %s' shows the options)", path->key,
+	        section, kind, chosen);
+}
+
+// Tries a value on every candidate that has the option; one that takes it is enough.
+static int check_value(const struct matrix *m, const struct path *path, const struct value *value)
+{
+	struct err cause = {0};
+	int id = path->section;
+	if (is_selector(path)) {
+		struct choice choice;
+		if (choice_find(&choice, path->section, value->text, &cause))
+			return node_fail(m->err, value->node, "%s", cause.message);
+		return 0;
+	}
+	for (int i = 0; i < m->n_candidate[id]; i++) {
+		const struct candidate *c = &m->candidate[id][i];
+		const struct option *option = option_find(c->choice.options, path->key);
+		if (!option)
+			continue;
+		if (option->type != OPTION_CHOICE && value->node->kind == NODE_SCALAR && !value->node->is_plain)
+			return node_fail(m->err, value->node, "%s: '%s' is a text here (drop the quotes)", path->key,
+			        value->text);
+		if (!option_set(c->choice.options, c->scratch, path->key, value->text, &cause))
+			return 0;
+	}
+	return node_fail(m->err, value->node, "%s", cause.message);
+}
+
+static int check_axis(const struct matrix *m, const struct axis *axis)
+{
+	if (check_path(m, &axis->path, axis->node, 1))
+		return -1;
+	for (int k = 0; k < axis->n_value; k++)
+		if (check_value(m, &axis->path, &axis->value[k]))
+			return -1;
+	return 0;
+}
+
+// Short names for the labels: the key, "variant" for variant.name, the whole path where a key is swept twice.
+static void name_axes(struct matrix *m)
+{
+	for (int i = 0; i < m->n_axis; i++) {
+		const struct path *path = &m->axis[i].path;
+		m->axis[i].label = is_selector(path) ? section_kind(path->section) : path->key;
+		for (int k = 0; k < m->n_axis; k++)
+			if (k != i && !is_selector(path) && strcmp(m->axis[k].path.key, path->key) == 0)
+				m->axis[i].label = path->text;
+	}
+}
+
+int matrix_check(struct matrix *m)
+{
+	const struct axis *first_zip = NULL;
+	if (find_candidates(m))
+		return -1;
+	for (int i = 0; i < m->n_setting; i++) {
+		const struct setting *s = &m->setting[i];
+		if (check_path(m, &s->path, s->key, 0) ||
+		        check_value(m, &s->path, &(struct value){s->node->text, s->node}))
+			return -1;
+	}
+	for (int i = 0; i < m->n_axis; i++) {
+		const struct axis *axis = &m->axis[i];
+		if (check_axis(m, axis))
+			return -1;
+		if (!axis->is_zip)
+			continue;
+		if (!first_zip)
+			first_zip = axis;
+		if (axis->n_value != first_zip->n_value)
+			return node_fail(m->err, axis->node,
+			        "'%s' has %d values and '%s' has %d (lists under 'zip' are of one length)",
+			        axis->path.text, axis->n_value, first_zip->path.text, first_zip->n_value);
+	}
+	for (int i = 0; i < m->n_exclude; i++)
+		for (int k = 0; k < m->exclude[i].n_condition; k++)
+			if (check_axis(m, &m->exclude[i].condition[k]))
+				return -1;
+	name_axes(m);
+	return 0;
+}

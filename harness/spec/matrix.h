@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// A spec between reading and resolving: fixed settings, axes and excludes, each with the place it was written at.
+// Call order: matrix_section() and sweep_read() for the spec and then for its scale (later ones override), then
+// matrix_check(), then points_build().
+#ifndef KVLAB_SPEC_MATRIX_H
+#define KVLAB_SPEC_MATRIX_H
+#include "harness/spec/node.h"
+#include "harness/spec/section.h"
+#include "harness/spec/spec.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SETTINGS_MOST = 256, AXES_MOST = 32, EXCLUDES_MOST = 256, CHOICES_MOST = 64, POINTS_MOST = 100000 };
+
+// "task.n_key": an option, or the choice itself when the key is the section's selector.
+struct path {
+	enum section_id section;
+	const char *key;
+	const char *text;
+};
+
+struct setting {
+	struct path path;
+	const struct node *key, *node; // node: the value
+};
+
+struct value {
+	const char *text;
+	const struct node *node; // the value, or the range it comes from
+};
+
+struct axis {
+	struct path path;
+	const struct node *node; // the key
+	const char *label;       // short name, unique among the axes
+	int is_zip;
+	int n_value;
+	struct value *value;
+};
+
+struct exclude {
+	const struct node *node;
+	const char *reason;
+	int n_condition;
+	struct axis *condition; // a path and the values that match
+};
+
+// One possible choice of a section, with a config to try values on.
+struct candidate {
+	struct choice choice;
+	void *scratch;
+};
+
+struct matrix {
+	struct arena *arena;
+	struct err *err;
+	const struct procedure *procedure;
+	const struct node *root;               // of the spec
+	const struct node *sweep;              // place of messages about the sweep as a whole; NULL without one
+	const struct node *section[N_SECTION]; // the spec's own sections; NULL where left out
+	int n_setting, n_axis, n_exclude;
+	struct setting setting[SETTINGS_MOST];
+	struct axis axis[AXES_MOST]; // product axes, then zip axes
+	struct exclude exclude[EXCLUDES_MOST];
+	int n_candidate[N_SECTION];
+	struct candidate candidate[N_SECTION][CHOICES_MOST];
+};
+
+// Takes over the settings under one section's name; `section` must be a mapping.
+int matrix_section(struct matrix *m, enum section_id id, const struct node *section);
+// Takes over a `sweep:` section; an axis replaces an earlier one of the same path, excludes add up.
+int sweep_read(struct matrix *m, const struct node *sweep);
+// A list of scalars or a range ({from, to, step} or {from, to, times}) as values. `what` names it in messages.
+int values_read(struct matrix *m, const struct node *node, const char *what, int *n_value, struct value **value);
+// Looks every name and path up and tries every value on its option.
+int matrix_check(struct matrix *m);
+// The setting of a path, or NULL.
+const struct setting *matrix_setting(const struct matrix *m, enum section_id id, const char *key);
+// The axis of a path, or NULL.
+struct axis *matrix_axis(struct matrix *m, enum section_id id, const char *key);
+// Fills spec->point and spec->skip.
+int points_build(struct matrix *m, struct spec *spec);
+
+// Refuses keys that are not in the NULL-terminated list. `where` is the mapping's name; NULL for the top level.
+int keys_check(const struct node *mapping, const char *const *known, const char *where, struct err *err);
+// Refuses a node that is not a mapping.
+int mapping_check(const struct node *node, const char *what, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

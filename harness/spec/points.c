@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+// From a checked matrix to points: every combination of product axes and zip rows, less what is excluded and what
+// comes out the same. The last axis advances fastest; rows of zip axes advance together, as one last axis.
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/spec/matrix.h"
+
+struct draft {
+	struct matrix *m;
+	int n_digit, digit[AXES_MOST], radix[AXES_MOST]; // the odometer
+	const struct candidate *chosen[N_SECTION];
+	void *config[N_SECTION];
+	char *label;
+};
+
+static const struct value *axis_value(const struct draft *d, int axis)
+{
+	const struct axis *a = &d->m->axis[axis];
+	return &a->value[d->digit[a->is_zip ? d->n_digit - 1 : axis]];
+}
+
+// Sets the odometer up and counts its positions; -1 when they are too many.
+static long start(struct draft *d)
+{
+	struct matrix *m = d->m;
+	long n = 1;
+	for (int i = 0; i < m->n_axis; i++) {
+		if (m->axis[i].is_zip && i > 0 && m->axis[i - 1].is_zip)
+			continue;
+		d->radix[d->n_digit++] = m->axis[i].n_value;
+		n *= m->axis[i].n_value;
+		if (n > POINTS_MOST)
+			return node_fail(m->err, m->sweep, "more than %d points (shorten an axis)", POINTS_MOST);
+	}
+	return n;
+}
+
+static void advance(struct draft *d)
+{
+	for (int i = d->n_digit - 1; i >= 0; i--) {
+		if (++d->digit[i] < d->radix[i])
+			return;
+		d->digit[i] = 0;
+	}
+}
+
+// --- one point ----------------------------------------------------------------------------------------------
+
+static const char *chosen_name(const struct draft *d, enum section_id id)
+{
+	const char *selector = section_selector(id);
+	if (!selector)
+		return d->m->procedure->name;
+	for (int i = 0; i < d->m->n_axis; i++) {
+		const struct path *path = &d->m->axis[i].path;
+		if (path->section == id && strcmp(path->key, selector) == 0)
+			return axis_value(d, i)->text;
+	}
+	return matrix_setting(d->m, id, selector)->node->text;
+}
+
+static void choose(struct draft *d)
+{
+	for (int id = 0; id < N_SECTION; id++) {
+		const char *name = chosen_name(d, (enum section_id)id);
+		const struct candidate *c = d->m->candidate[id];
+		while (strcmp(c->choice.name, name) != 0)
+			c++;
+		d->chosen[id] = c;
+		d->config[id] = choice_config(&c->choice, d->m->arena);
+	}
+}
+
+// Sets one option. 1 set, 0 not an option of what this point has chosen (then it does not apply), -1 refused.
+static int apply(struct draft *d, const struct path *path, const char *text, const struct node *node)
+{
+	const struct option *options = d->chosen[path->section]->choice.options;
+	struct err cause = {0};
+	if (!option_find(options, path->key))
+		return 0;
+	if (option_set(options, d->config[path->section], path->key, text, &cause))
+		return node_fail(d->m->err, node, "%s", cause.message);
+	return 1;
+}
+
+// "n_head=4 variant=mha": axes that do not apply to this point are left out.
+static int apply_axes(struct draft *d, FILE *label)
+{
+	const char *gap = "";
+	for (int i = 0; i < d->m->n_axis; i++) {
+		const struct axis *axis = &d->m->axis[i];
+		const struct value *value = axis_value(d, i);
+		const struct choice *choice = &d->chosen[axis->path.section]->choice;
+		const char *selector = section_selector(axis->path.section);
+		if (selector && strcmp(selector, axis->path.key) == 0) {
+			fprintf(label, "%s%s=%s", gap, axis->label, value->text);
+			gap = " ";
+			continue;
+		}
+		int rc = apply(d, &axis->path, value->text, value->node);
+		if (rc < 0)
+			return -1;
+		if (rc == 0)
+			continue;
+		const struct option *option = option_find(choice->options, axis->path.key);
+		fprintf(label, "%s%s=", gap, axis->label);
+		if (option->type == OPTION_CHOICE)
+			fputs(value->text, label); // as in the spec, without quotes
+		else
+			option_print(label, option, d->config[axis->path.section]);
+		gap = " ";
+	}
+	return 0;
+}
+
+static int build(struct draft *d, const char *experiment)
+{
+	struct matrix *m = d->m;
+	choose(d);
+	for (int i = 0; i < m->n_setting; i++)
+		if (apply(d, &m->setting[i].path, m->setting[i].node->text, m->setting[i].node) < 0)
+			return -1;
+	char *text = NULL;
+	size_t length = 0;
+	FILE *label = open_memstream(&text, &length);
+	if (!label)
+		die_no_memory(BUFSIZ);
+	int rc = apply_axes(d, label);
+	if (fclose(label))
+		die_no_memory(length);
+	d->label = arena_strdup(m->arena, length ? text : experiment);
+	free(text);
+	return rc;
+}
+
+// --- excludes -----------------------------------------------------------------------------------------------
+
+static int option_equal(const struct option *option, const void *a, const void *b)
+{
+	const void *x = (const char *)a + option->offset, *y = (const char *)b + option->offset;
+	if (option->type == OPTION_REAL)
+		return *(const double *)x == *(const double *)y;
+	return *(const int *)x == *(const int *)y;
+}
+
+static int condition_holds(const struct draft *d, const struct axis *condition)
+{
+	const struct candidate *c = d->chosen[condition->path.section];
+	const struct option *option = option_find(c->choice.options, condition->path.key);
+	const char *selector = section_selector(condition->path.section);
+	int is_choice = selector && strcmp(selector, condition->path.key) == 0;
+	for (int i = 0; i < condition->n_value; i++) {
+		struct err refused = {0}; // a value of another choice's option cannot match here
+		const char *text = condition->value[i].text;
+		if (is_choice && strcmp(c->choice.name, text) == 0)
+			return 1;
+		if (!is_choice && option &&
+		        !option_set(c->choice.options, c->scratch, condition->path.key, text, &refused) &&
+		        option_equal(option, c->scratch, d->config[condition->path.section]))
+			return 1;
+	}
+	return 0;
+}
+
+static const struct exclude *excluded_by(const struct draft *d)
+{
+	for (int i = 0; i < d->m->n_exclude; i++) {
+		const struct exclude *exclude = &d->m->exclude[i];
+		int n = 0;
+		while (n < exclude->n_condition && condition_holds(d, &exclude->condition[n]))
+			n++;
+		if (n == exclude->n_condition)
+			return exclude;
+	}
+	return NULL;
+}
+
+// --- checks -------------------------------------------------------------------------------------------------
+
+static int has_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+	for (const char *at = text; (at = strstr(at, word)); at++) {
+		int before = at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '_');
+		int after = isalnum((unsigned char)at[length]) || at[length] == '_';
+		if (!before && !after)
+			return 1;
+	}
+	return 0;
+}
+
+// Where the user would look: the swept value that the message names, else the setting that it names, else a swept
+// value of the section whose check failed, else that section.
+static const struct node *place_of(const struct draft *d, const char *message, enum section_id blamed)
+{
+	const struct matrix *m = d->m;
+	for (int i = 0; i < m->n_axis; i++)
+		if (has_word(message, m->axis[i].path.key))
+			return axis_value(d, i)->node;
+	for (int i = 0; i < m->n_setting; i++)
+		if (has_word(message, m->setting[i].path.key))
+			return m->setting[i].node;
+	for (int i = 0; i < m->n_axis; i++)
+		if (m->axis[i].path.section == blamed)
+			return axis_value(d, i)->node;
+	return m->section[blamed] ? m->section[blamed] : m->root;
+}
+
+static int finish(struct draft *d, struct spec_point *point)
+{
+	struct err cause = {0};
+	enum section_id blamed;
+	memset(point, 0, sizeof(*point));
+	for (int id = 0; id < N_SECTION; id++)
+		setup_put(&point->setup, &d->chosen[id]->choice, d->config[id]);
+	if (setup_check(&point->setup, &blamed, &cause)) {
+		const struct node *place = place_of(d, cause.message, blamed);
+		if (d->m->n_axis == 0)
+			return node_fail(d->m->err, place, "%s", cause.message);
+		return node_fail(d->m->err, place, "point '%s': %s", d->label, cause.message);
+	}
+	point->json = setup_json(&point->setup, d->m->arena);
+	setup_key(point->key, &point->setup, d->m->arena);
+	point->label = d->label;
+	return 0;
+}
+
+// --- all of them --------------------------------------------------------------------------------------------
+
+static void add_skip(struct spec *spec, char *label, char *reason)
+{
+	spec->skip[spec->n_skip++] = (struct spec_skip){label, reason};
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct spec_point *x = *(const struct spec_point *const *)a, *y = *(const struct spec_point *const *)b;
+	int order = strcmp(x->key, y->key);
+	return order ? order : (x > y) - (x < y);
+}
+
+// Keeps the first of the points with one key. A twin that even reads the same (an axis did not apply to it) goes
+// unmentioned; any other is recorded.
+static void drop_twins(struct spec *spec)
+{
+	int n = 0;
+	struct spec_point **sorted = arena_alloc(spec->arena, (size_t)spec->n_point * sizeof(*sorted));
+	char **twin = arena_zalloc(spec->arena, (size_t)spec->n_point * sizeof(*twin)); // label of the first, or NULL
+	for (int i = 0; i < spec->n_point; i++)
+		sorted[i] = &spec->point[i];
+	qsort(sorted, (size_t)spec->n_point, sizeof(*sorted), by_key);
+	for (int i = 1; i < spec->n_point; i++) {
+		const struct spec_point *before = sorted[i - 1];
+		char *first = twin[before - spec->point];
+		if (strcmp(sorted[i]->key, before->key) == 0)
+			twin[sorted[i] - spec->point] = first ? first : before->label;
+	}
+	for (int i = 0; i < spec->n_point; i++) {
+		struct spec_point point = spec->point[i];
+		if (!twin[i])
+			spec->point[n++] = point;
+		else if (strcmp(twin[i], point.label) != 0)
+			add_skip(spec, point.label, arena_printf(spec->arena, "the same point as '%s'", twin[i]));
+	}
+	spec->n_point = n;
+}
+
+int points_build(struct matrix *m, struct spec *spec)
+{
+	struct draft draft = {.m = m};
+	long n = start(&draft);
+	if (n < 0)
+		return -1;
+	spec->point = arena_alloc(m->arena, (size_t)n * sizeof(*spec->point));
+	spec->skip = arena_alloc(m->arena, (size_t)n * sizeof(*spec->skip));
+	for (long i = 0; i < n; i++, advance(&draft)) {
+		if (build(&draft, spec->experiment))
+			return -1;
+		const struct exclude *exclude = excluded_by(&draft);
+		if (exclude)
+			add_skip(spec, draft.label, arena_strdup(m->arena, exclude->reason));
+		else if (finish(&draft, &spec->point[spec->n_point++]))
+			return -1;
+	}
+	if (spec->n_point == 0)
+		return node_fail(m->err, m->sweep, "every point is excluded (loosen an exclude)");
+	drop_twins(spec);
+	return 0;
+}

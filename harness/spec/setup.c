@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+#include "harness/spec/setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/spec/node.h"
+#include "harness/spec/section.h"
+
+enum { KEYS_MOST = 128 };
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// {"d_ff":128,...,"family":"decoder"}: keys in order of name, the choice among them.
+static void print_section(FILE *out, const struct choice *choice, const void *config)
+{
+	const char *key[KEYS_MOST], *selector = section_selector(choice->id);
+	int n = 0;
+	if (selector)
+		key[n++] = selector;
+	for (const struct option *o = choice->options; o && o->key; o++) {
+		if (n == KEYS_MOST)
+			BUG("%s '%s' has more than %d options", section_kind(choice->id), choice->name, KEYS_MOST);
+		key[n++] = o->key;
+	}
+	qsort(key, (size_t)n, sizeof(key[0]), by_text);
+	for (int i = 0; i < n; i++) {
+		fprintf(out, "%c\"%s\":", i ? ',' : '{', key[i]);
+		if (selector && key[i] == selector)
+			json_print_string(out, choice->name);
+		else
+			option_print(out, option_find(choice->options, key[i]), config);
+	}
+	fputs(n ? "}" : "{}", out);
+}
+
+char *setup_json(const struct setup *setup, struct arena *arena)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+	if (!out)
+		die_no_memory(BUFSIZ);
+	const char *name[N_SECTION + 1] = {"procedure"}, *sorted[N_SECTION + 1];
+	for (int id = 0; id < N_SECTION; id++)
+		name[1 + id] = section_name((enum section_id)id, setup->procedure);
+	memcpy(sorted, name, sizeof(name));
+	qsort(sorted, N_SECTION + 1, sizeof(sorted[0]), by_text);
+	for (int i = 0; i <= N_SECTION; i++) {
+		fprintf(out, "%c\"%s\":", i ? ',' : '{', sorted[i]);
+		if (sorted[i] == name[0]) {
+			json_print_string(out, setup->procedure->name);
+			continue;
+		}
+		int id = 0;
+		while (name[1 + id] != sorted[i])
+			id++;
+		void *config;
+		struct choice choice = setup_choice(setup, (enum section_id)id, &config);
+		print_section(out, &choice, config);
+	}
+	fputc('}', out);
+	if (fclose(out))
+		die_no_memory(length);
+	char *copy = arena_strdup(arena, text);
+	free(text);
+	return copy;
+}
+
+// The scalar under a key, or an error that names it.
+static const char *text_of(const struct node *mapping, const char *key, struct err *err)
+{
+	const struct node *value = node_find(mapping, key);
+	if (value && value->kind == NODE_SCALAR)
+		return value->text;
+	node_fail(err, mapping, "no '%s' here (stored by another version of kvlab?)", key);
+	return NULL;
+}
+
+// Passes a message without place on with the node's place.
+static int fail_at(struct err *err, const struct node *node, const struct err *cause)
+{
+	return node_fail(err, node, "%s (stored by another version of kvlab?)", cause->message);
+}
+
+static int parse_section(struct setup *setup, enum section_id id, const char *name, const struct node *section,
+        struct arena *arena, struct err *err)
+{
+	struct choice choice;
+	struct err cause = {0};
+	const char *selector = section_selector(id);
+	if (choice_find(&choice, id, name, &cause))
+		return fail_at(err, section, &cause);
+	void *config = choice_config(&choice, arena);
+	for (int i = 0; i < section->n_child; i++) {
+		const char *key = section->key[i]->text;
+		if (selector && strcmp(key, selector) == 0)
+			continue;
+		if (!text_of(section, key, err))
+			return -1;
+		if (option_set(choice.options, config, key, section->child[i]->text, &cause))
+			return fail_at(err, section->child[i], &cause);
+	}
+	// A default could have changed since: what is missing is not guessed.
+	for (const struct option *o = choice.options; o && o->key; o++)
+		if (!text_of(section, o->key, err))
+			return -1;
+	setup_put(setup, &choice, config);
+	return 0;
+}
+
+int setup_parse(struct setup *setup, const char *json, struct arena *arena, struct err *err)
+{
+	struct node *root;
+	struct err cause = {0};
+	memset(setup, 0, sizeof(*setup));
+	if (node_read(&root, "stored point", json, strlen(json), arena, err))
+		return -1;
+	const char *procedure_name = text_of(root, "procedure", err);
+	if (!procedure_name)
+		return -1;
+	const struct procedure *procedure = procedure_find(procedure_name);
+	if (!procedure)
+		return node_fail(
+		        err, root, "unknown procedure '%s' (stored by another version of kvlab?)", procedure_name);
+	for (int id = 0; id < N_SECTION; id++) {
+		const char *section_key = section_name((enum section_id)id, procedure);
+		const char *selector = section_selector((enum section_id)id), *name = procedure_name;
+		const struct node *section = node_find(root, section_key);
+		if (!section || section->kind != NODE_MAPPING)
+			return node_fail(
+			        err, root, "no section '%s' here (stored by another version of kvlab?)", section_key);
+		if (selector && !(name = text_of(section, selector, err)))
+			return -1;
+		if (parse_section(setup, (enum section_id)id, name, section, arena, err))
+			return -1;
+	}
+	if (root->n_child != N_SECTION + 1)
+		return node_fail(err, root, "%d sections instead of %d (stored by another version of kvlab?)",
+		        root->n_child, N_SECTION + 1);
+	enum section_id blamed;
+	if (setup_check(setup, &blamed, &cause))
+		return fail_at(err, root, &cause);
+	return 0;
+}
+
+void setup_key(char key[HASH_TEXT], const struct setup *setup, struct arena *arena)
+{
+	struct arena_mark mark = arena_mark(arena);
+	char *text = arena_printf(arena, "%s\ntask=%d\nprocedure=%d\n", setup_json(setup, arena), setup->task->version,
+	        setup->procedure->version);
+	hash_hex(key, text, strlen(text));
+	arena_rewind(arena, mark);
+}

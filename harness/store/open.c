@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+// Opening results.db: whose file it is, whether it can be written, which schema it has.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness/store/internal.h"
+
+enum { BUSY_MS = 60000 };
+
+static int make_folder(const char *path, struct err *err)
+{
+	char folder[4096];
+	size_t length = strlen(path);
+	if (length >= sizeof(folder))
+		return err_set(err, "%s: path is too long: name a shorter one with --db", path);
+	memcpy(folder, path, length + 1);
+	for (char *at = strchr(folder + 1, '/'); at; at = strchr(at + 1, '/')) {
+		*at = '\0';
+		if (mkdir(folder, 0777) && errno != EEXIST)
+			return err_set(err,
+			        "%s: folder '%s' cannot be made: %s: make it or name another database with --db", path,
+			        folder, strerror(errno));
+		*at = '/';
+	}
+	return 0;
+}
+
+// Looks at the file before SQLite does: its own messages do not say what to do.
+static int check_file(const char *path, int create, struct err *err)
+{
+	struct stat info;
+	if (stat(path, &info)) {
+		if (errno == ENOENT && create)
+			return make_folder(path, err);
+		if (errno == ENOENT)
+			return err_set(
+			        err, "%s: no such database: run an experiment first or name another with --db", path);
+		return err_set(err, "%s: cannot be opened: %s: name another database with --db", path, strerror(errno));
+	}
+	if (S_ISDIR(info.st_mode))
+		return err_set(err, "%s: is a folder, not a database: name a file in it with --db", path);
+	int fd = open(path, O_RDONLY);
+	char magic[16] = "";
+	ssize_t n = fd < 0 ? -1 : read(fd, magic, sizeof(magic));
+	int fault = errno;
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return err_set(err, "%s: cannot be read: %s: make it readable or name another database with --db", path,
+		        strerror(fault));
+	if (n > 0 && (n < (ssize_t)sizeof(magic) || memcmp(magic, "SQLite format 3", sizeof(magic))))
+		return err_set(err, "%s: not a SQLite database: move it away or name another with --db", path);
+	return 0;
+}
+
+static int check_owner(struct store *store, struct err *err)
+{
+	int64_t id, version, n_object;
+	if (store_get(store, err, &id, 0, "PRAGMA application_id", "") ||
+	        store_get(store, err, &version, 0, "PRAGMA user_version", "") ||
+	        store_get(store, err, &n_object, 0, "SELECT count(*) FROM sqlite_master", ""))
+		return -1;
+	int newest = store_migrations[store_n_migration - 1].to;
+	if (id != STORE_APPLICATION_ID && (id || version || n_object))
+		return err_set(err,
+		        "%s: SQLite file of another program (application_id 0x%08llx): name another with --db",
+		        store->path, (unsigned long long)id & 0xffffffff);
+	if (version > newest)
+		return err_set(err,
+		        "%s: written by a newer kvlab (schema %lld, this one knows %d): build that kvlab or name "
+		        "another "
+		        "database with --db",
+		        store->path, (long long)version, newest);
+	return 0;
+}
+
+// Two processes that make the file at once may both find the other's lock here, where SQLite does not wait.
+static int set_wal(struct store *store, struct err *err)
+{
+	for (int tries = 0;; tries++) {
+		if (sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) == SQLITE_OK)
+			return 0;
+		if (sqlite3_errcode(store->db) != SQLITE_BUSY || tries >= BUSY_MS / 20)
+			return store_fail(store, "set the journal mode", err);
+		nanosleep(&(struct timespec){0, 20000000}, NULL);
+	}
+}
+
+static int open_database(struct store *store, int create, struct err *err)
+{
+	int flags = SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
+	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK)
+		return store_fail(store, "open", err);
+	sqlite3_extended_result_codes(store->db, 0);
+	sqlite3_busy_timeout(store->db, BUSY_MS);
+	if (check_owner(store, err))
+		return -1;
+	if (sqlite3_db_readonly(store->db, "main") == 1)
+		return err_set(
+		        err, "%s: cannot be written: make it writable or name another database with --db", store->path);
+	// Heartbeats and claims need not survive a power cut; store_finish raises `synchronous` for itself.
+	if (set_wal(store, err) || store_exec(store, "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON", err))
+		return -1;
+	return store_migrate(store, store_migrations, store_n_migration, err);
+}
+
+int store_open(struct store **out, const char *path, int create, struct err *err)
+{
+	*out = NULL;
+	if (check_file(path, create, err))
+		return -1;
+	struct store *store = calloc(1, sizeof(*store));
+	if (!store)
+		die_no_memory(sizeof(*store));
+	store->path = strdup(path);
+	if (!store->path)
+		die_no_memory(strlen(path) + 1);
+	if (open_database(store, create, err)) {
+		store_close(store);
+		return -1;
+	}
+	*out = store;
+	return 0;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	sqlite3_close(store->db);
+	free(store->path);
+	free(store);
+}
+
+int64_t store_machine_id(const struct store *store)
+{
+	return store->machine_id;
+}
+
+int64_t store_build_id(const struct store *store)
+{
+	return store->build_id;
+}

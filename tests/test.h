@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// What every unit test includes: cmocka and the headers that it asks for first.
+#ifndef KVLAB_TESTS_TEST_H
+#define KVLAB_TESTS_TEST_H
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+// A parameter that cmocka's signature asks for and the test has no use of.
+#define UNUSED __attribute__((unused))
+
+#endif
