@@ -8,7 +8,7 @@ WITH setting AS (
 		o.json ->> '$.model.n_layer' AS n_layer,
 		o.json ->> '$.model.n_head' AS n_head,
 		o.json ->> '$.task.n_key' AS n_key,
-		o.json ->> '$.task.n_pair' AS n_pair,
+		coalesce(nullif(o.json ->> '$.task.n_pair', 0), min(8, o.json ->> '$.task.n_key')) AS n_pair, -- 0: follows n_key
 		-- thin_keys gives the width in total or per head (the other is 0); other variants use d_model
 		coalesce(nullif(o.json ->> '$.variant.d_select', 0),
 			nullif(o.json ->> '$.variant.d_select_per_head', 0) * (o.json ->> '$.model.n_head'),

@@ -40,7 +40,7 @@ static const char *duration(char out[32], double seconds)
 	else if (seconds < 7200)
 		snprintf(out, 32, "about %.0f min", seconds / 60);
 	else
-		snprintf(out, 32, "about %.3g h", seconds / 3600);
+		snprintf(out, 32, "about %.1f h", seconds / 3600);
 	return out;
 }
 

@@ -33,7 +33,7 @@ int plan_check_memory(const struct plan *plan, const struct spec *spec, int n_wo
 	double need = plan->peak_bytes * n_worker;
 	if (need <= memory)
 		return 0;
-	return err_set(err, "%s: point '%s' needs %.3g GiB with %d at a time, this machine has %.3g GiB (%s)",
+	return err_set(err, "%s: point '%s' needs %.1f GiB with %d at a time, this machine has %.1f GiB (%s)",
 	        spec->path, spec->point[plan->peak_point].label, need / gib, n_worker, memory / gib,
 	        n_worker > 1 ? "ask for fewer jobs" : "make the model, batch or sequence smaller");
 }

@@ -32,16 +32,12 @@ int cache_init(struct cache *cache, const struct variant *variant, const struct 
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
 	for (int s = 0; s < cache->n_stream; s++) {
 		const struct stream_shape *shape = &cache->shape[s];
-		if (shape->window || shape->scale_bytes)
-			return err_set(err, "variant '%s': stream '%s' asks for a window or for scales, which the cache does not store",
+		if (shape->window || shape->scale_bytes || shape->layers_sharing != 1)
+			return err_set(err, "variant '%s': stream '%s' asks for a window, scales or sharing, which the cache does not store",
 			        variant->name, shape->name);
 		size_t bytes = (size_t)B * (size_t)capacity * (size_t)shape->elements * (size_t)element_bytes(shape->dtype);
 		for (int l = 0; l < dims->n_layer; l++) {
 			cache->layer[l].cache = cache;
-			if (l % shape->layers_sharing) {
-				cache->layer[l].stream[s] = cache->layer[l - 1].stream[s];
-				continue;
-			}
 			cache->layer[l].stream[s] = arena_alloc(arena, bytes);
 			cache->allocated_bytes += (double)bytes;
 		}

@@ -17,11 +17,11 @@ struct cache {
 	int B, capacity, length; // sequences; positions there is room for; positions held
 	int n_stream;
 	struct stream_shape shape[VARIANT_STREAMS];
-	struct attn_cache *layer;  // n_layer; layers that share a stream point to the same memory
+	struct attn_cache *layer;  // n_layer
 	double allocated_bytes;    // of all streams
 };
 
-// Memory from arena. Streams with a dtype, window or sharing that cannot be stored yet are refused with a sentence.
+// Memory from arena. Streams with a window, scales or sharing cannot be stored yet and are refused with a sentence.
 int cache_init(struct cache *cache, const struct variant *variant, const struct attn_dims *dims, const void *variant_config,
         int B, int capacity, struct arena *arena, struct err *err);
 // Bytes per token and over all layers that streams() asks for.

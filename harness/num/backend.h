@@ -61,6 +61,8 @@ enum unary { UNARY_GELU, UNARY_RELU };
 
 struct backend {
 	const char *name;
+	// What its results depend on beside our sources: library, version, kernels chosen ("OpenBLAS 0.3.21 Zen").
+	const char *(*library)(void);
 	void (*gemm)(const struct exec *, const struct gemm *);
 	// out (n) = [out +] sum over rows of x (m, n).
 	void (*column_sum)(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);

@@ -122,12 +122,12 @@ static void count(struct tape *tape, const struct linear_group *g, int has_bias)
 // Runs maps 0..n-1 as one product. Their weights are neighbours in memory.
 static void linear_group(struct tape *tape, int n, const struct linear_map *map, struct tensor **y)
 {
-	struct linear_group group = {.x = map[0].x, .n_map = n}, *g = &group;
+	// Sequences that are not evenly spaced (rows of a cache) are copied, so that the whole is one matrix.
+	struct tensor *x = tensor_is_matrix(map[0].x) ? map[0].x : op_packed(tape, map[0].x);
+	struct linear_group group = {.x = x, .n_map = n}, *g = &group;
 	if (tape->mode == TAPE_RECORD)
 		g = tape_record(tape, linear_backward, sizeof(group));
 	*g = group;
-	if (!tensor_is_matrix(g->x))
-		BUG("linear on sequences that are not evenly spaced (use op_rows)");
 	int columns = 0, has_bias = 0;
 	for (int i = 0; i < n; i++) {
 		if (map[i].w->C != g->x->C || (map[i].b && map[i].b->C != map[i].w->T))

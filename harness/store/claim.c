@@ -51,10 +51,10 @@ static int find_dead(
 	store_bind(stmt, "tt", experiment, scale);
 	int rc, found = 0;
 	while (!found && (rc = store_step(store, stmt, err)) > 0) {
-		struct worker owner = {sqlite3_column_int64(stmt, 3), sqlite3_column_int64(stmt, 4), ""};
+		struct owner owner = {sqlite3_column_int64(stmt, 3), sqlite3_column_int64(stmt, 4), ""};
 		const char *boot = (const char *)sqlite3_column_text(stmt, 5);
 		snprintf(owner.boot, sizeof(owner.boot), "%s", boot ? boot : "");
-		found = store_now() - sqlite3_column_double(stmt, 2) > LEASE_S || worker_is_gone(&owner);
+		found = store_now() - sqlite3_column_double(stmt, 2) > LEASE_S || owner_is_gone(&owner);
 		if (found)
 			*c = (struct candidate){sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1), 1};
 	}
@@ -65,8 +65,8 @@ static int find_dead(
 // 1 taken, 0 another worker was faster, -1 error.
 static int take(struct store *store, const struct candidate *c, struct err *err)
 {
-	struct worker self;
-	worker_self(&self);
+	struct owner self;
+	owner_self(&self);
 	double now = store_now();
 	int64_t machine = store->machine_id, build = store->build_id;
 	if (store_begin(store, err))
@@ -138,8 +138,8 @@ int store_lease_lost(struct store *store, int64_t run_id, struct err *err)
 
 int store_heartbeat(struct store *store, int64_t run_id, double fraction, struct err *err)
 {
-	struct worker self;
-	worker_self(&self);
+	struct owner self;
+	owner_self(&self);
 	if (store_do(store, err, "UPDATE run SET heartbeat = ?, fraction = ?" STORE_HELD, "ddiiit", store_now(),
 	            fraction, run_id, self.pid, self.start, self.boot))
 		return -1;
@@ -148,8 +148,8 @@ int store_heartbeat(struct store *store, int64_t run_id, double fraction, struct
 
 int store_release(struct store *store, int64_t run_id, struct err *err)
 {
-	struct worker self;
-	worker_self(&self);
+	struct owner self;
+	owner_self(&self);
 	if (store_do(store, err,
 	            "UPDATE run SET state = 'queued', worker_pid = NULL, worker_start = NULL, worker_boot = NULL, "
 	            "heartbeat = NULL, fraction = NULL" STORE_HELD,

@@ -67,8 +67,8 @@ static int finish(struct store *store, int64_t run_id, enum run_state state, con
         const struct metric *metric, long n_metric, const struct sample *sample, long n_sample, double wall_s,
         struct err *err)
 {
-	struct worker self;
-	worker_self(&self);
+	struct owner self;
+	owner_self(&self);
 	if (store_do(store, err,
 	            "UPDATE run SET state = ?, message = ?, wall_s = ?, finished_at = ?, fraction = 1, worker_pid = "
 	            "NULL, "

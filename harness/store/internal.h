@@ -16,13 +16,13 @@ struct store {
 };
 
 // Who holds a lease: a pid means something only on its boot and in its namespace, and only with its start time.
-struct worker {
+struct owner {
 	int64_t pid, start;
 	char boot[128];
 };
-void worker_self(struct worker *worker);
+void owner_self(struct owner *owner);
 // True when that process surely no longer runs; false when it does or when this machine cannot tell.
-int worker_is_gone(const struct worker *worker);
+int owner_is_gone(const struct owner *owner);
 
 // Statements on a lease that this process holds end so; their last four parameters are "iiit": run, pid, start, boot.
 #define STORE_HELD " WHERE id = ? AND state = 'running' AND worker_pid = ? AND worker_start = ? AND worker_boot = ?"

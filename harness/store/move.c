@@ -64,8 +64,8 @@ int store_dump(struct store *store, const char *experiment, const char *folder, 
 	if (store_get(store, err, &known, 0, "SELECT id FROM experiment WHERE name = ?", "t", experiment))
 		return -1;
 	if (!known)
-		return err_set(err, "%s: there is no experiment '%s': `kvlab list runs` shows those that are",
-		        store->path, experiment);
+		return err_set(err, "%s: there is no experiment '%s': `kvlab show` lists what there is", store->path,
+		        experiment);
 	if (mkdir(folder, 0777) && errno != EEXIST)
 		return err_set(err, "%s: folder cannot be made: %s: make it or name another", folder, strerror(errno));
 	// One transaction, so that all files are of the same moment.

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MIT
 // One SELECT into a table of text, for reports: they know SQL and views, not SQLite.
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness/store/internal.h"
 
-// The shortest text that reads back to the same double.
-static void real_text(char out[32], double value)
+// The shortest text that reads back to the same double; a whole one keeps ".0", so that readers can tell it is real.
+static void real_text(char out[40], double value)
 {
 	for (int digits = 15; digits <= 17; digits++) {
 		snprintf(out, 32, "%.*g", digits, value);
 		if (strtod(out, NULL) == value)
-			return;
+			break;
 	}
+	if (!out[strspn(out, "-0123456789")])
+		strcat(out, ".0");
 }
 
 static char *cell_text(sqlite3_stmt *stmt, int at, unsigned char *is_number, struct arena *arena)
 {
-	char text[32];
+	char text[40];
 	int type = sqlite3_column_type(stmt, at);
 	*is_number = type == SQLITE_INTEGER || type == SQLITE_FLOAT;
 	if (type == SQLITE_NULL)

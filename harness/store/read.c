@@ -93,7 +93,7 @@ int store_read_run(
 		read_row(stmt, run_id, full, arena);
 	sqlite3_finalize(stmt);
 	if (rc == 0)
-		return err_set(err, "%s: there is no run %lld: `kvlab list runs` shows those that are", store->path,
+		return err_set(err, "%s: there is no run %lld: `kvlab show` lists what there is", store->path,
 		        (long long)run_id);
 	return rc < 0 ? -1 : read_metrics(store, full, arena, err);
 }

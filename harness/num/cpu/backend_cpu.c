@@ -3,6 +3,7 @@
 
 const struct backend backend_cpu = {
         .name = "cpu",
+        .library = cpu_library,
         .gemm = cpu_gemm,
         .column_sum = cpu_column_sum,
         .embed = cpu_embed,

@@ -16,6 +16,7 @@ static inline int cpu_blocks(long n, int block)
 	return (int)((n + block - 1) / block);
 }
 
+const char *cpu_library(void);
 void cpu_gemm(const struct exec *, const struct gemm *);
 void cpu_column_sum(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
 // out (n) = [out +] partial (n_part, n) added in order.

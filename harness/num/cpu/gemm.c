@@ -3,6 +3,7 @@
 // it is faster than OpenBLAS and its bits do not depend on the number of rows (measured: README, "Speed"). Large ones
 // go to OpenBLAS, one thread a call, in blocks that are fixed by shape, so that threads never change a result either.
 #include <cblas.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "harness/num/cpu/cpu.h"
@@ -173,4 +174,11 @@ void cpu_gemm(const struct exec *exec, const struct gemm *g)
 		gemm_by_columns(exec, g);
 	else
 		gemm_by_rows(exec, g);
+}
+
+const char *cpu_library(void)
+{
+	static char text[160];
+	snprintf(text, sizeof(text), "%s (%s)", openblas_get_config(), openblas_get_corename());
+	return text;
 }

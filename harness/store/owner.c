@@ -30,12 +30,12 @@ static int64_t process_start(int64_t pid)
 	return state == 'Z' || state == 'X' ? -1 : start;
 }
 
-void worker_self(struct worker *worker)
+void owner_self(struct owner *owner)
 {
 	char boot[64] = "", space[32] = "";
-	memset(worker, 0, sizeof(*worker));
-	worker->pid = getpid();
-	worker->start = process_start(worker->pid);
+	memset(owner, 0, sizeof(*owner));
+	owner->pid = getpid();
+	owner->start = process_start(owner->pid);
 	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
 	if (file) {
 		if (fscanf(file, "%63s", boot) != 1)
@@ -44,16 +44,16 @@ void worker_self(struct worker *worker)
 	}
 	ssize_t n = readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
 	space[n > 0 ? n : 0] = '\0';
-	snprintf(worker->boot, sizeof(worker->boot), "%s %s", boot, space);
+	snprintf(owner->boot, sizeof(owner->boot), "%s %s", boot, space);
 }
 
-int worker_is_gone(const struct worker *worker)
+int owner_is_gone(const struct owner *owner)
 {
-	struct worker self;
-	worker_self(&self);
+	struct owner self;
+	owner_self(&self);
 	// Without /proc nothing is known of others, and after a reboot or in another container neither: wait for the
 	// heartbeat to grow old.
-	if (self.start < 0 || !worker->boot[0] || strcmp(self.boot, worker->boot))
+	if (self.start < 0 || !owner->boot[0] || strcmp(self.boot, owner->boot))
 		return 0;
-	return process_start(worker->pid) != worker->start;
+	return process_start(owner->pid) != owner->start;
 }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "harness/report/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// Every query below sees one row per planned run.
+#define PLANNED                                                                                                        \
+	"FROM experiment e JOIN plan p ON p.experiment_id = e.id AND p.scale = :scale "                                \
+	"LEFT JOIN run r ON r.point_id = p.point_id AND r.seed = p.seed "
+#define OF_EXPERIMENT "WHERE e.name = :experiment "
+#define ENDED OF_EXPERIMENT "AND r.state IN ('done', 'diverged') "
+
+struct reader {
+	struct store *store;
+	const char *parameters[5];
+	struct arena *arena;
+	struct err *err;
+};
+
+static int read_rows(struct reader *r, const char *sql, struct table *table)
+{
+	return store_query(r->store, sql, r->parameters, table, r->arena, r->err);
+}
+
+// The first column of all rows as one text.
+static int read_list(struct reader *r, const char *sql, const char *separator, char **list)
+{
+	struct table table;
+	char *text = NULL;
+	size_t length;
+	if (read_rows(r, sql, &table))
+		return -1;
+	FILE *out = open_memstream(&text, &length);
+	if (!out)
+		die_no_memory(1);
+	for (long i = 0; i < table.n_row; i++)
+		fprintf(out, "%s%s", i ? separator : "", table.cell[i * table.n_column]);
+	if (fclose(out))
+		die_no_memory(length);
+	*list = arena_strdup(r->arena, *text ? text : "none yet");
+	free(text);
+	return 0;
+}
+
+static int read_seeds(struct reader *r, char **seeds)
+{
+	struct table table;
+	if (read_rows(r, "SELECT count(DISTINCT p.seed), min(p.seed), max(p.seed) " PLANNED OF_EXPERIMENT, &table))
+		return -1;
+	long n = atol(table.cell[0]);
+	if (n > 8 && atoll(table.cell[2]) - atoll(table.cell[1]) == n - 1) {
+		*seeds = arena_printf(r->arena, "%s..%s", table.cell[1], table.cell[2]);
+		return 0;
+	}
+	return read_list(r, "SELECT DISTINCT p.seed " PLANNED OF_EXPERIMENT "ORDER BY p.seed", " ", seeds);
+}
+
+static int read_counts(struct reader *r, char **counts)
+{
+	static const char *const state[] = {"done", "diverged", "failed", "missing"};
+	struct table table;
+	if (read_rows(r,
+	            "SELECT count(*), count(CASE r.state WHEN 'done' THEN 1 END), "
+	            "count(CASE r.state WHEN 'diverged' THEN 1 END), count(CASE r.state WHEN 'failed' THEN 1 "
+	            "END) " PLANNED OF_EXPERIMENT,
+	            &table))
+		return -1;
+	long n[4], all = atol(table.cell[0]);
+	if (!all)
+		return err_set(r->err,
+		        "%s: nothing is planned at scale '%s': run it at that scale first or name another with --scale",
+		        r->parameters[1], r->parameters[3]);
+	for (int i = 0; i < 3; i++)
+		n[i] = atol(table.cell[i + 1]);
+	n[3] = all - n[0] - n[1] - n[2];
+	*counts = arena_printf(r->arena, "%ld runs planned", all);
+	for (int i = 0; i < 4; i++)
+		if (i == 0 || n[i])
+			*counts = arena_printf(r->arena, "%s%s %ld %s", *counts, i ? "," : ":", n[i], state[i]);
+	return 0;
+}
+
+static int read_open(struct reader *r, struct source *source)
+{
+	struct table table;
+	if (read_rows(r,
+	            "SELECT state || ': ' || label || CASE count(*) WHEN 1 THEN ', seed ' ELSE ', seeds ' END || "
+	            "group_concat(seed, ' ') || coalesce(': ' || message, '') FROM (SELECT p.ordinal, p.label, p.seed, "
+	            "CASE r.state WHEN 'failed' THEN 'failed' ELSE 'missing' END AS state, r.message " PLANNED
+	                    OF_EXPERIMENT
+	            "AND coalesce(r.state, 'queued') NOT IN ('done', 'diverged') ORDER BY p.seed) "
+	            "GROUP BY state, label, message ORDER BY state, min(ordinal)",
+	            &table))
+		return -1;
+	source->n_open = table.n_row;
+	source->open = table.cell;
+	return 0;
+}
+
+int source_read(struct source *source, struct store *store, const char *experiment, const char *scale,
+        struct arena *arena, struct err *err)
+{
+	struct reader r = {store, {":experiment", experiment, ":scale", scale, NULL}, arena, err};
+	char *seeds, *counts, *builds, *machines;
+	memset(source, 0, sizeof(*source));
+	if (read_counts(&r, &counts) || read_seeds(&r, &seeds) || read_open(&r, source) ||
+	        read_list(&r,
+	                "SELECT DISTINCT substr(b.git_commit, 1, 12) || CASE b.dirty WHEN 0 THEN '' ELSE '+changes' "
+	                "END " PLANNED "JOIN build b ON b.id = r.build_id " ENDED "ORDER BY 1",
+	                " and ", &builds) ||
+	        read_list(&r,
+	                "SELECT DISTINCT m.cpu || ', ' || m.n_core || CASE m.n_core WHEN 1 THEN ' core' ELSE ' cores' "
+	                "END " PLANNED "JOIN machine m ON m.id = r.machine_id " ENDED "ORDER BY 1",
+	                " and ", &machines))
+		return -1;
+	source->scope = arena_printf(arena, "%s at scale %s, seeds %s; %s", experiment, scale, seeds, counts);
+	source->origin = arena_printf(arena, "commit %s; %s", builds, machines);
+	return 0;
+}
