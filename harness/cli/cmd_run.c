@@ -18,6 +18,8 @@ static const struct cli_option options[] = {
         {"threads", CLI_INT, "N", "threads per worker (default: 1; results do not depend on it)"},
         {"db", CLI_TEXT, "FILE", "database (default results/results.db)"},
         {"checkpoint-every", CLI_INT, "SECONDS", "between checkpoints of a run (default 10)"},
+        {"device", CLI_TEXT, "DEVICE", "cpu (default; the only backend of this build)"},
+        {"model", CLI_TEXT, "FOLDER", "a model to start from, for procedures that take one (train does not)"},
         {"plots", CLI_TEXT, "FOLDER", "where plots go (default plots)"},
         {"no-plots", CLI_FLAG, NULL, "draw nothing"},
         {0},
@@ -83,6 +85,15 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        .n_thread = cli_int(args, "threads", 1),
 	        .checkpoint_every_s = cli_int(args, "checkpoint-every", 10)};
 	struct plan plan;
+	if (strcmp(cli_text(args, "device", "cpu"), "cpu")) {
+		err_set(err, "--device '%s': this build has the cpu backend only (leave DEVICE out)", cli_text(args, "device", ""));
+		return COMMAND_USAGE;
+	}
+	if (cli_text(args, "model", NULL)) {
+		err_set(err, "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)", spec->path,
+		        spec->point[0].setup.procedure->name);
+		return COMMAND_USAGE;
+	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
 		return COMMAND_USAGE;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Plots: each query becomes a file of tab-separated columns, and gnuplot draws the script once as SVG and once as PNG.
-// A script finds these variables (plots/README.md):
+// A script finds these variables (plots/style.gp has helpers):
 //   title, footer                the plot's own, and where the numbers come from
 //   <data>_file                  a path; columns by name: using (column("n_key")):(column("accuracy"))
 //   <data>_n                     how many blocks the file has: `index 0` to `index n-1`
-//   <data>_panel, <data>_series  space-separated words, one per block: its values of these columns ("all" without)
+//   <data>_<column>              space-separated words, one per block: the column in the block's first row
+//                                (panel and series are there without such a column, too: "all")
 // A new block starts where `panel` or `series` changes; NULL is written as NaN, which gnuplot leaves out.
 #include <errno.h>
 #include <fcntl.h>
@@ -60,13 +61,19 @@ static void print_line(FILE *out, const struct table *t, long row)
 	fputc('\n', out);
 }
 
+// A block's first row, column by column. Blanks would make two words of one.
 static void print_words(
         FILE *out, const struct table *t, const int key[2], const char *data, const char *name, int column)
 {
+	const char *otherwise = column < 0 ? "all" : "NaN";
 	fprintf(out, "%s_%s = '", data, name);
-	for (long r = 0; r < t->n_row; r++)
-		if (block_starts(t, r, key))
-			fprintf(out, "%s%s", r ? " " : "", cell_or(t, r, column, "all"));
+	for (long r = 0; r < t->n_row; r++) {
+		if (!block_starts(t, r, key))
+			continue;
+		fputs(r ? " " : "", out);
+		for (const char *at = cell_or(t, r, column, otherwise); *at; at++)
+			fputc(*at == ' ' || *at == '\'' ? '_' : *at, out);
+	}
 	fputs("'\n", out);
 }
 
@@ -95,8 +102,11 @@ static int write_data(struct job *job, FILE *preamble, const char *folder, const
 		        job->err, "%s: cannot be written: %s: free some space or set TMPDIR", path, strerror(errno));
 	print_string(preamble, arena_printf(&job->arena, "%s_file", name), path);
 	fprintf(preamble, "%s_n = %d\n", name, n_block);
-	print_words(preamble, &t, key, name, "panel", key[0]);
-	print_words(preamble, &t, key, name, "series", key[1]);
+	for (int c = 0; c < t.n_column; c++)
+		print_words(preamble, &t, key, name, t.column[c], c);
+	for (int i = 0; i < 2; i++)
+		if (key[i] < 0)
+			print_words(preamble, &t, key, name, i ? "series" : "panel", -1);
 	return 0;
 }
 

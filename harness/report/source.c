@@ -102,7 +102,7 @@ int source_read(struct source *source, struct store *store, const char *experime
         struct arena *arena, struct err *err)
 {
 	struct reader r = {store, {":experiment", experiment, ":scale", scale, NULL}, arena, err};
-	char *seeds, *counts, *builds, *machines;
+	char *seeds = NULL, *counts = NULL, *builds = NULL, *machines = NULL;
 	memset(source, 0, sizeof(*source));
 	if (read_counts(&r, &counts) || read_seeds(&r, &seeds) || read_open(&r, source) ||
 	        read_list(&r,

@@ -62,10 +62,16 @@ static int write_all(int fd, const void *data, size_t bytes)
 	return 0;
 }
 
+static void beside_path(char *out, size_t size, const char *path)
+{
+	snprintf(out, size, "%s.tmp", path);
+}
+
 static int write_file(const char *path, const struct buffer *body, struct err *err)
 {
 	char beside[4096], hash[HASH_TEXT];
-	snprintf(beside, sizeof(beside), "%s.%ld.tmp", path, (long)getpid());
+	// One name for all attempts: what a killed one has left is overwritten, and removed with the rest in the end.
+	beside_path(beside, sizeof(beside), path);
 	hash_hex(hash, body->data, body->at);
 	int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	int failed = fd < 0 || write_all(fd, MAGIC, sizeof(MAGIC)) || write_all(fd, hash, sizeof(hash)) ||
@@ -108,6 +114,14 @@ int checkpoint_write(const char *path, const char *identity, const struct run_lo
 	return status;
 }
 
+void checkpoint_remove(const char *path)
+{
+	char beside[4096];
+	beside_path(beside, sizeof(beside), path);
+	unlink(path);
+	unlink(beside);
+}
+
 // Names and splits read from a file live as long as the program: there are few, and every log may point to them.
 static const char *intern(const char *text)
 {
@@ -142,7 +156,8 @@ static int read_body(struct buffer *b, const char *identity, struct run_log *log
 	log->n_metric = 0;
 	for (uint64_t i = 0; i < n_metric; i++) {
 		struct stored_metric m;
-		take(&metrics, &m, sizeof(m));
+		if (take(&metrics, &m, sizeof(m)))
+			return -1;
 		m.name[sizeof(m.name) - 1] = m.split[sizeof(m.split) - 1] = '\0';
 		run_log_metric(log, intern(m.name), intern(m.split), (long)m.step, m.value);
 	}

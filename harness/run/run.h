@@ -41,6 +41,8 @@ int checkpoint_write(const char *path, const char *identity, const struct run_lo
 // ignored, the run starts over), -1 it cannot be read.
 int checkpoint_read(const char *path, const char *identity, struct run_log *log, const struct checkpoint_block *block,
         int n_block, struct err *err);
+// Removes the file and what a killed writer may have left beside it.
+void checkpoint_remove(const char *path);
 
 #ifdef __cplusplus
 }

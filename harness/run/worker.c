@@ -93,7 +93,7 @@ static int run_claimed(struct store *store, const struct worker_plan *plan, cons
 		                 ? -2
 		                 : 0;
 		if (status == 0)
-			unlink(log.checkpoint_path); // after the row is on disk, so that nothing is lost in between
+			checkpoint_remove(log.checkpoint_path); // after the row is on disk, so that nothing is lost in between
 	}
 	run_log_release(&log);
 	return status == -2 ? -1 : status;

@@ -179,29 +179,40 @@ static const struct exclude *excluded_by(const struct draft *d)
 
 // --- checks -------------------------------------------------------------------------------------------------
 
-static int has_word(const char *text, const char *word)
+// Where text has the word, or a number past its end.
+static size_t word_at(const char *text, const char *word)
 {
 	size_t length = strlen(word);
 	for (const char *at = text; (at = strstr(at, word)); at++) {
 		int before = at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '_');
 		int after = isalnum((unsigned char)at[length]) || at[length] == '_';
 		if (!before && !after)
-			return 1;
+			return (size_t)(at - text);
 	}
-	return 0;
+	return strlen(text) + 1;
 }
 
-// Where the user would look: the swept value that the message names, else the setting that it names, else a swept
-// value of the section whose check failed, else that section.
+// Where the user would look: the swept value that the message names first, else the setting that it names first, else
+// a swept value of the section whose check failed, else that section.
 static const struct node *place_of(const struct draft *d, const char *message, enum section_id blamed)
 {
 	const struct matrix *m = d->m;
+	const struct node *named = NULL;
+	size_t first = strlen(message), at;
 	for (int i = 0; i < m->n_axis; i++)
-		if (has_word(message, m->axis[i].path.key))
-			return axis_value(d, i)->node;
+		if ((at = word_at(message, m->axis[i].path.key)) < first) {
+			first = at;
+			named = axis_value(d, i)->node;
+		}
+	if (named)
+		return named;
 	for (int i = 0; i < m->n_setting; i++)
-		if (has_word(message, m->setting[i].path.key))
-			return m->setting[i].node;
+		if ((at = word_at(message, m->setting[i].path.key)) < first) {
+			first = at;
+			named = m->setting[i].node;
+		}
+	if (named)
+		return named;
 	for (int i = 0; i < m->n_axis; i++)
 		if (m->axis[i].path.section == blamed)
 			return axis_value(d, i)->node;

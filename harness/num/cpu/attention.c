@@ -27,9 +27,9 @@ static real exponentials(real *score, int n_visible, int n, real most)
 		sum += e;
 	}
 	if (j < n_visible) {
-		vec e = vec_exp(vec_load_first(score + j, n_visible - j) - most);
-		vec_store(score + j, vec_load_first((const real *)&e, n_visible - j));
-		sum += vec_load(score + j);
+		vec e = vec_first(vec_exp(vec_load(score + j) - most), n_visible - j);
+		vec_store(score + j, e);
+		sum += e;
 		j += VEC;
 	}
 	for (; j < n; j += VEC)
@@ -64,14 +64,15 @@ static void query_block(const struct head *h, int i0, int m)
 	for (int i = 0; i < m; i++)
 		most[i] = -INFINITY, total[i] = 0;
 	for (int p0 = 0; p0 < last_visible; p0 += POSITIONS) {
-		const int n = cpu_min(POSITIONS, last_visible - p0), padded = round_to_tile(n);
-		multiply_panels(h->score, POSITIONS, h->q + i0 * h->q_stride, h->q_stride, 1,
-		        h->k_panels + (ptrdiff_t)p0 * s->d_qk, s->d_qk, 0, m, n, s->d_qk, 0);
+		const int n = cpu_min(POSITIONS, last_visible - p0);
+		multiply_visible(s, h->score, POSITIONS, h->q + i0 * h->q_stride, h->q_stride,
+		        h->k_panels + (ptrdiff_t)p0 * s->d_qk, s->d_qk, i0, i0 + m, p0, n);
 		for (int i = 0; i < m; i++) {
 			real *score = h->score + i * POSITIONS;
 			const int seen = cpu_min(n, visible(s, i0 + i) - p0);
+			const int padded = tile_visible(s, i0 + i / TILE_ROWS * TILE_ROWS, i0 + m, p0, n);
 			if (seen <= 0) {
-				memset(score, 0, (size_t)padded * sizeof(real));
+				exponentials(score, 0, padded, 0);
 				continue;
 			}
 			const real before = most[i];
@@ -81,7 +82,7 @@ static void query_block(const struct head *h, int i0, int m)
 			if (p0 && shrink != 1)
 				scale_row(h->sum + i * d_v, d_v, shrink);
 		}
-		multiply_panels(h->sum, d_v, h->score, POSITIONS, 1, h->v_panels, s->S, p0, m, s->d_v, n, p0 > 0);
+		multiply_weights(s, h->sum, d_v, h->score, POSITIONS, h->v_panels, s->d_v, i0, i0 + m, p0, n, p0 > 0);
 	}
 	for (int i = 0; i < m; i++) {
 		const real factor = 1 / total[i];
@@ -109,7 +110,8 @@ void cpu_attention(const struct exec *exec, struct strided_out out, real *lse, s
 		for (int task = (int)((long)n_task * thread / exec->n_thread); task < to; task++) {
 			const int b = task / s->n_head, head = task % s->n_head;
 			const int k_head = head * s->n_k_head / s->n_head, v_head = head * s->n_v_head / s->n_head;
-			pack_rows(k_panels, k.x + b * k.b_stride + k_head * s->d_qk, k.t_stride, s->S, s->d_qk, (real)s->scale);
+			pack_rows(k_panels, k.x + b * k.b_stride + k_head * s->d_qk, k.t_stride, s->S, s->d_qk,
+			        (real)s->scale);
 			pack_columns(v_panels, v.x + b * v.b_stride + v_head * s->d_v, v.t_stride, s->S, s->d_v);
 			struct head h = {.shape = s,
 			        .q = q.x + b * q.b_stride + head * s->d_qk,

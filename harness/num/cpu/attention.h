@@ -27,47 +27,89 @@ static inline void pack_columns(real *panels, const real *x, ptrdiff_t stride, i
 				vec_store(panels + VEC, vec_load(from + VEC));
 				continue;
 			}
-			for (int l = 0; l < TILE_COLUMNS; l++)
-				panels[l] = l < n ? from[l] : 0;
+			vec_store(panels, n < VEC ? (vec){0} : vec_load(from));
+			vec_store(panels + VEC, (vec){0});
+			for (int l = n < VEC ? 0 : VEC; l < n; l++)
+				panels[l] = from[l];
 		}
 	}
 }
 
-// The transpose of x (rows, columns), times factor, to panels over x's rows.
+// Columns of one VEC-wide half of a panel: the transpose of n <= VEC rows of x, zeros after them.
+__attribute__((always_inline)) static inline void pack_half(
+        real *panel, const real *x, ptrdiff_t stride, const int n, int columns, real factor)
+{
+	int c = 0;
+	for (; c + VEC <= columns; c += VEC) {
+		vec block[VEC];
+		for (int l = 0; l < VEC; l++)
+			block[l] = l < n ? vec_load(x + l * stride + c) * factor : (vec){0};
+		vec_transpose(block);
+		for (int l = 0; l < VEC; l++)
+			vec_store(panel + (c + l) * TILE_COLUMNS, block[l]);
+	}
+	for (; c < columns; c++)
+		for (int l = 0; l < VEC; l++)
+			panel[c * TILE_COLUMNS + l] = l < n ? x[l * stride + c] * factor : 0;
+}
+
+// The transpose of x (rows, columns), times factor, to panels over x's rows. A half panel without any row stays
+// unwritten: the tile kernel does not read it.
 static inline void pack_rows(real *panels, const real *x, ptrdiff_t stride, int rows, int columns, real factor)
 {
-	for (int i = 0; i < rows; i += TILE_COLUMNS, panels += (ptrdiff_t)columns * TILE_COLUMNS) {
-		int n = cpu_min(TILE_COLUMNS, rows - i);
-		for (int l = 0; l < n; l++) {
-			const real *from = x + (i + l) * stride;
-			for (int c = 0; c < columns; c++)
-				panels[c * TILE_COLUMNS + l] = from[c] * factor;
-		}
-		for (int c = 0; n < TILE_COLUMNS && c < columns; c++)
-			for (int l = n; l < TILE_COLUMNS; l++)
-				panels[c * TILE_COLUMNS + l] = 0;
+	for (int i = 0; i < rows; i += VEC, x += VEC * stride) {
+		real *panel = panels + (ptrdiff_t)(i / TILE_COLUMNS) * columns * TILE_COLUMNS + i % TILE_COLUMNS;
+		if (rows - i >= VEC)
+			pack_half(panel, x, stride, VEC, columns, factor);
+		else if (rows - i == 2) // T 18 of the retrieval task
+			pack_half(panel, x, stride, 2, columns, factor);
+		else
+			pack_half(panel, x, stride, rows - i, columns, factor);
 	}
-}
-
-// C (m, n) = [C +] A panels, panels of k rows that start `first` rows in, `depth` of them summed over.
-static inline void multiply_panels(real *c, ptrdiff_t ldc, const real *a, ptrdiff_t ai, ptrdiff_t ap, const real *panels,
-        int panel_rows, int first, int m, int n, int depth, int accumulate)
-{
-	for (int j = 0; j < n; j += TILE_COLUMNS, panels += (ptrdiff_t)panel_rows * TILE_COLUMNS)
-		for (int i = 0; i < m; i += TILE_ROWS)
-			tile_small(c + i * ldc + j, ldc, a + i * ai, ai, ap, panels + (ptrdiff_t)first * TILE_COLUMNS,
-			        TILE_COLUMNS, cpu_min(TILE_ROWS, m - i), cpu_min(TILE_COLUMNS, n - j), depth, accumulate);
-}
-
-static inline int round_to_tile(int n)
-{
-	return cpu_blocks(n, TILE_COLUMNS) * TILE_COLUMNS;
 }
 
 // Positions that query row i sees.
 static inline int visible(const struct attention_shape *s, int i)
 {
 	return s->causal ? cpu_min(s->S, s->q_position + i + 1) : s->S;
+}
+
+// Of n positions from p0 on, those that any of the tile's rows i0..i0+TILE_ROWS-1 (below m) sees: nothing beyond them
+// is computed, so a causal mask saves its half of the work tile by tile.
+static inline int tile_visible(const struct attention_shape *s, int i0, int m, int p0, int n)
+{
+	const int seen = visible(s, cpu_min(i0 + TILE_ROWS, m) - 1) - p0;
+	return seen < 0 ? 0 : cpu_min(seen, n);
+}
+
+// score (rows i0..m-1, n) = A k_panels: A is the queries (or, in backward, dout against the panels of v).
+static inline void multiply_visible(const struct attention_shape *s, real *score, ptrdiff_t ld, const real *a,
+        ptrdiff_t ai, const real *panels, int depth, int i0, int m, int p0, int n)
+{
+	for (int j = 0; j < n; j += TILE_COLUMNS, panels += (ptrdiff_t)depth * TILE_COLUMNS)
+		for (int i = i0; i < m; i += TILE_ROWS) {
+			const int columns = tile_visible(s, i, m, p0, n) - j;
+			if (columns > 0)
+				tile_small(score + (i - i0) * ld + j, ld, a + (i - i0) * ai, ai, 1, panels,
+				        TILE_COLUMNS, cpu_min(TILE_ROWS, m - i), cpu_min(TILE_COLUMNS, columns), depth,
+				        0);
+		}
+}
+
+// C (rows i0..m-1, width) = [C +] score (rows, n) panels, whose rows p0..p0+n-1 are summed over.
+static inline void multiply_weights(const struct attention_shape *s, real *c, ptrdiff_t ldc, const real *score,
+        ptrdiff_t ld, const real *panels, int width, int i0, int m, int p0, int n, int accumulate)
+{
+	for (int j = 0; j < width; j += TILE_COLUMNS, panels += (ptrdiff_t)s->S * TILE_COLUMNS)
+		for (int i = i0; i < m; i += TILE_ROWS)
+			tile_small(c + (i - i0) * ldc + j, ldc, score + (i - i0) * ld, ld, 1,
+			        panels + (ptrdiff_t)p0 * TILE_COLUMNS, TILE_COLUMNS, cpu_min(TILE_ROWS, m - i),
+			        cpu_min(TILE_COLUMNS, width - j), tile_visible(s, i, m, p0, n), accumulate);
+}
+
+static inline int round_to_tile(int n)
+{
+	return cpu_blocks(n, TILE_COLUMNS) * TILE_COLUMNS;
 }
 
 #endif

@@ -9,12 +9,12 @@ enum { ROWS = 8 * TILE_ROWS, POSITIONS = 128 };
 
 // Scratch of one thread. Gradients of k and v are kept per head of the task, padded to the tile.
 struct work {
-	real *kt, *vt, *k;          // panels: k^T * scale, v^T, k
-	real *q, *dout;             // panels of the query block
-	real *weight, *dscore;      // (ROWS, POSITIONS)
-	real *dq;                   // (ROWS, d_qk padded)
-	real *dk, *dv;              // (heads of the task, S, width padded)
-	real *delta;                // (ROWS): sum of dout * out
+	real *kt, *vt, *k;     // panels: k^T * scale, v^T, k
+	real *q, *dout;        // panels of the query block
+	real *weight, *dscore; // (ROWS, POSITIONS)
+	real *dq;              // (ROWS, d_qk padded)
+	real *dk, *dv;         // (heads of the task, S, width padded)
+	real *delta;           // (ROWS): sum of dout * out
 };
 
 struct call {
@@ -35,7 +35,8 @@ static size_t work_size(const struct call *c)
 	const struct attention_shape *s = c->shape;
 	const size_t qk = (size_t)round_to_tile(s->d_qk), v = (size_t)round_to_tile(s->d_v), S = (size_t)s->S;
 	return panel_size(s->d_qk, s->S) + panel_size(s->d_v, s->S) + panel_size(s->S, s->d_qk) +
-	       ROWS * (2 * qk + v + 1) + 2 * ROWS * POSITIONS + S * (qk * (size_t)c->n_task_k + v * (size_t)c->n_task_v);
+	       ROWS * (2 * qk + v + 1) + 2 * ROWS * POSITIONS +
+	       S * (qk * (size_t)c->n_task_k + v * (size_t)c->n_task_v);
 }
 
 static struct work work_at(real *memory, const struct call *c)
@@ -68,10 +69,9 @@ static void weights_row(real *p, real *ds, int n_visible, int n, real lse, real 
 	}
 	if (j < n_visible) {
 		const int rest = n_visible - j;
-		vec e = vec_exp(vec_load_first(p + j, rest) - lse);
-		vec g = e * (vec_load(ds + j) - delta) * scale;
-		vec_store(p + j, vec_load_first((const real *)&e, rest));
-		vec_store(ds + j, vec_load_first((const real *)&g, rest));
+		vec e = vec_exp(vec_load(p + j) - lse);
+		vec_store(p + j, vec_first(e, rest));
+		vec_store(ds + j, vec_first(e * (vec_load(ds + j) - delta) * scale, rest));
 		j += VEC;
 	}
 	for (; j < n; j += VEC) {
@@ -89,6 +89,23 @@ static void write_rows(struct strided_out to, ptrdiff_t offset, const real *from
 	}
 }
 
+// C (n, width) += weight^T panels, summed over the m rows of a query block. The first rows of a block do not see its
+// last positions: each tile of positions starts at the tile of rows that has weights for it.
+static void add_transposed(const struct attention_shape *s, real *c, ptrdiff_t ldc, const real *weight,
+        const real *panels, int width, int i0, int m, int p0, int n)
+{
+	for (int j = 0; j < width; j += TILE_COLUMNS, panels += (ptrdiff_t)m * TILE_COLUMNS)
+		for (int p = 0; p < n; p += TILE_ROWS) {
+			// The first row that sees the tile's first position, down to a whole tile. That one may not see
+			// the last positions: weights_row has set them to 0.
+			const int rows = cpu_min(TILE_ROWS, n - p), behind = p0 + p - s->q_position - i0;
+			const int first = s->causal && behind > 0 ? behind / TILE_ROWS * TILE_ROWS : 0;
+			tile_small(c + p * ldc + j, ldc, weight + first * POSITIONS + p, 1, POSITIONS,
+			        panels + (ptrdiff_t)first * TILE_COLUMNS, TILE_COLUMNS, rows,
+			        cpu_min(TILE_COLUMNS, width - j), m - first, 1);
+		}
+}
+
 static void query_block(const struct call *c, const struct work *w, int b, int head, int i0, int m, real *dk, real *dv)
 {
 	const struct attention_shape *s = c->shape;
@@ -100,24 +117,31 @@ static void query_block(const struct call *c, const struct work *w, int b, int h
 	pack_columns(w->q, q, c->q.t_stride, m, s->d_qk);
 	pack_columns(w->dout, dout, c->dout.t_stride, m, s->d_v);
 	for (int i = 0; i < m; i++) {
-		w->delta[i] = 0;
-		for (int j = 0; j < s->d_v; j++)
-			w->delta[i] += dout[i * c->dout.t_stride + j] * out[i * c->out.t_stride + j];
+		const real *d = dout + i * c->dout.t_stride, *o = out + i * c->out.t_stride;
+		vec sum = {0};
+		int j = 0;
+		for (; j + VEC <= s->d_v; j += VEC)
+			sum += vec_load(d + j) * vec_load(o + j);
+		w->delta[i] = vec_sum(sum);
+		for (; j < s->d_v; j++)
+			w->delta[i] += d[j] * o[j];
 	}
 	for (int p0 = 0; p0 < last_visible; p0 += POSITIONS) {
-		const int n = cpu_min(POSITIONS, last_visible - p0), padded = round_to_tile(n);
-		multiply_panels(w->weight, POSITIONS, q, c->q.t_stride, 1, w->kt + (ptrdiff_t)p0 * s->d_qk, s->d_qk, 0, m, n,
-		        s->d_qk, 0);
-		multiply_panels(w->dscore, POSITIONS, dout, c->dout.t_stride, 1, w->vt + (ptrdiff_t)p0 * s->d_v, s->d_v, 0, m, n,
-		        s->d_v, 0);
+		const int n = cpu_min(POSITIONS, last_visible - p0);
+		multiply_visible(s, w->weight, POSITIONS, q, c->q.t_stride, w->kt + (ptrdiff_t)p0 * s->d_qk, s->d_qk,
+		        i0, i0 + m, p0, n);
+		multiply_visible(s, w->dscore, POSITIONS, dout, c->dout.t_stride, w->vt + (ptrdiff_t)p0 * s->d_v,
+		        s->d_v, i0, i0 + m, p0, n);
 		for (int i = 0; i < m; i++) {
 			int seen = cpu_min(n, visible(s, i0 + i) - p0);
-			weights_row(w->weight + i * POSITIONS, w->dscore + i * POSITIONS, seen < 0 ? 0 : seen, padded, lse[i],
-			        w->delta[i], (real)s->scale);
+			weights_row(w->weight + i * POSITIONS, w->dscore + i * POSITIONS, seen < 0 ? 0 : seen,
+			        cpu_min(n,
+			                tile_visible(s, i0 + i / TILE_ROWS * TILE_ROWS, i0 + m, p0, n) + TILE_ROWS - 1),
+			        lse[i], w->delta[i], (real)s->scale);
 		}
-		multiply_panels(w->dq, qk, w->dscore, POSITIONS, 1, w->k, s->S, p0, m, s->d_qk, n, p0 > 0);
-		multiply_panels(dk + (ptrdiff_t)p0 * qk, qk, w->dscore, 1, POSITIONS, w->q, m, 0, n, s->d_qk, m, 1);
-		multiply_panels(dv + (ptrdiff_t)p0 * v, v, w->weight, 1, POSITIONS, w->dout, m, 0, n, s->d_v, m, 1);
+		multiply_weights(s, w->dq, qk, w->dscore, POSITIONS, w->k, s->d_qk, i0, i0 + m, p0, n, p0 > 0);
+		add_transposed(s, dk + (ptrdiff_t)p0 * qk, qk, w->dscore, w->q, s->d_qk, i0, m, p0, n);
+		add_transposed(s, dv + (ptrdiff_t)p0 * v, v, w->weight, w->dout, s->d_v, i0, m, p0, n);
 	}
 	if (c->dq.x)
 		write_rows(c->dq, b * c->dq.b_stride + i0 * c->dq.t_stride + head * s->d_qk, w->dq, qk, m, s->d_qk);
@@ -143,20 +167,30 @@ static void run_task(const struct call *c, const struct work *w, int b, int grou
 			query_block(c, w, b, head, i0, cpu_min(ROWS, s->T - i0), dk, dv);
 	}
 	for (int i = 0; c->dk.x && i < c->n_task_k; i++)
-		write_rows(c->dk, b * c->dk.b_stride + (k_first + i) * s->d_qk, w->dk + (ptrdiff_t)i * s->S * qk, qk, s->S,
-		        s->d_qk);
+		write_rows(c->dk, b * c->dk.b_stride + (k_first + i) * s->d_qk, w->dk + (ptrdiff_t)i * s->S * qk, qk,
+		        s->S, s->d_qk);
 	for (int i = 0; c->dv.x && i < c->n_task_v; i++)
-		write_rows(
-		        c->dv, b * c->dv.b_stride + (v_first + i) * s->d_v, w->dv + (ptrdiff_t)i * s->S * v, v, s->S, s->d_v);
+		write_rows(c->dv, b * c->dv.b_stride + (v_first + i) * s->d_v, w->dv + (ptrdiff_t)i * s->S * v, v, s->S,
+		        s->d_v);
 }
 
-void cpu_attention_backward(const struct exec *exec, struct strided_out dq, struct strided_out dk, struct strided_out dv,
-        struct strided dout, struct strided out, const real *lse, struct strided q, struct strided k, struct strided v,
-        const struct attention_shape *s)
+void cpu_attention_backward(const struct exec *exec, struct strided_out dq, struct strided_out dk,
+        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *s)
 {
 	const int n_group = gcd(s->n_k_head, s->n_v_head), n_task = s->B * n_group;
-	const struct call c = {.shape = s, .q = q, .k = k, .v = v, .out = out, .dout = dout, .dq = dq, .dk = dk, .dv = dv,
-	        .lse = lse, .n_task_head = s->n_head / n_group, .n_task_k = s->n_k_head / n_group,
+	const struct call c = {.shape = s,
+	        .q = q,
+	        .k = k,
+	        .v = v,
+	        .out = out,
+	        .dout = dout,
+	        .dq = dq,
+	        .dk = dk,
+	        .dv = dv,
+	        .lse = lse,
+	        .n_task_head = s->n_head / n_group,
+	        .n_task_k = s->n_k_head / n_group,
 	        .n_task_v = s->n_v_head / n_group};
 	const size_t size = (work_size(&c) + 15) / 16 * 16;
 	struct arena_mark mark = arena_mark(exec->scratch);

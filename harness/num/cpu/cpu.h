@@ -24,11 +24,11 @@ void cpu_reduce_parts(real *out, const real *partial, int n_part, int n, int acc
 
 void cpu_embed(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B, int T,
         int C, int first);
-void cpu_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition, int n_ctx,
-        int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
+void cpu_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
+        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
 
-void cpu_norm(const struct exec *, real *out, real *stat, const real *x, const real *gain, const real *bias, int m, int n,
-        double eps, int is_rms);
+void cpu_norm(const struct exec *, real *out, real *stat, const real *x, const real *gain, const real *bias, int m,
+        int n, double eps, int is_rms);
 void cpu_norm_backward(const struct exec *, real *dx, int accumulate_x, real *dgain, int accumulate_gain, real *dbias,
         int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m, int n,
         int is_rms);
@@ -39,11 +39,12 @@ void cpu_unary_backward(
 void cpu_swiglu(const struct exec *, real *out, const real *x, int m, int n);
 void cpu_swiglu_backward(const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate);
 void cpu_add(const struct exec *, real *out, const real *a, const real *b, long n);
-void cpu_copy(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
-void cpu_dropout(const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
-        int accumulate);
-void cpu_rope(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head, int d,
-        int n_rotary, double base, int first, int halves, double sign, int accumulate);
+void cpu_copy(
+        const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
+void cpu_dropout(
+        const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index, int accumulate);
+void cpu_rope(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head,
+        int d, int n_rotary, double base, int first, int halves, double sign, int accumulate);
 
 void cpu_attention(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
         struct strided v, const struct attention_shape *);

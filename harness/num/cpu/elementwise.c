@@ -7,10 +7,13 @@
 enum { BLOCK = 8192 }; // numbers a thread takes at a time
 
 // Runs `body` for blocks [from, to) of n numbers.
+// clang-format off: it would cut the string that _Pragma takes in two
 #define FOR_BLOCKS(n, from, to)                                                                                        \
-	_Pragma("omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && n > BLOCK) schedule(static)")  \
-	for (long from = 0; from < n; from += BLOCK)                                                                   \
-		for (long to = from + BLOCK < n ? from + BLOCK : n, once = 1; once; once = 0)
+	_Pragma("omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && n > BLOCK) "                   \
+	        "schedule(static)") for (long from = 0; from < n;                                                      \
+	                                 from += BLOCK) for (long to = from + BLOCK < n ? from + BLOCK : n, once = 1;  \
+	                                                     once; once = 0)
+// clang-format on
 
 static vec gelu(vec x)
 {
@@ -55,7 +58,8 @@ static inline __attribute__((always_inline)) void map_slope(
 
 void cpu_unary(const struct exec *exec, real *out, const real *x, long n, enum unary kind)
 {
-	FOR_BLOCKS (n, from, to) {
+	FOR_BLOCKS(n, from, to)
+	{
 		if (kind == UNARY_GELU)
 			map(out, x, from, to, gelu);
 		else
@@ -66,7 +70,8 @@ void cpu_unary(const struct exec *exec, real *out, const real *x, long n, enum u
 void cpu_unary_backward(
         const struct exec *exec, real *dx, const real *dout, const real *x, long n, enum unary kind, int accumulate)
 {
-	FOR_BLOCKS (n, from, to) {
+	FOR_BLOCKS(n, from, to)
+	{
 		// Whole vectors first: a fixed length lets the compiler load them directly.
 		long whole = from + (to - from) / VEC * VEC;
 		for (long i = from; i < whole; i += VEC) {
@@ -96,7 +101,8 @@ void cpu_swiglu(const struct exec *exec, real *out, const real *x, int m, int n)
 	}
 }
 
-void cpu_swiglu_backward(const struct exec *exec, real *dx, const real *dout, const real *x, int m, int n, int accumulate)
+void cpu_swiglu_backward(
+        const struct exec *exec, real *dx, const real *dout, const real *x, int m, int n, int accumulate)
 {
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int i = 0; i < m; i++) {
@@ -118,12 +124,13 @@ void cpu_swiglu_backward(const struct exec *exec, real *dx, const real *dout, co
 
 void cpu_add(const struct exec *exec, real *out, const real *a, const real *b, long n)
 {
-	FOR_BLOCKS (n, from, to)
-		for (long i = from; i < to; i++)
-			out[i] = a[i] + b[i];
+	FOR_BLOCKS(n, from, to)
+	for (long i = from; i < to; i++)
+		out[i] = a[i] + b[i];
 }
 
-void cpu_copy(const struct exec *exec, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate)
+void cpu_copy(
+        const struct exec *exec, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate)
 {
 	const int n_block = cpu_blocks(m, CPU_ROW_BLOCK);
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && (long)m * n > BLOCK) schedule(static)
@@ -144,23 +151,24 @@ void cpu_dropout(const struct exec *exec, real *out, const real *x, long n, doub
 {
 	const uint32_t threshold = (uint32_t)(p * 4294967296.0); // dropped when the word is below it
 	const real scale = (real)(1 / (1 - p));
-	FOR_BLOCKS (n, from, to)
-		for (long i = from; i < to; i += 4) {
-			uint32_t word[4];
-			rng_block(word, seed, RNG_DROPOUT, index, (uint32_t)(i / 4));
-			for (long j = i; j < i + 4 && j < to; j++) {
-				real kept = word[j - i] < threshold ? 0 : x[j] * scale;
-				out[j] = accumulate ? out[j] + kept : kept;
-			}
+	FOR_BLOCKS(n, from, to)
+	for (long i = from; i < to; i += 4) {
+		uint32_t word[4];
+		rng_block(word, seed, RNG_DROPOUT, index, (uint32_t)(i / 4));
+		for (long j = i; j < i + 4 && j < to; j++) {
+			real kept = word[j - i] < threshold ? 0 : x[j] * scale;
+			out[j] = accumulate ? out[j] + kept : kept;
 		}
+	}
 }
 
-void cpu_rope(const struct exec *exec, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head, int d,
-        int n_rotary, double base, int first, int halves, double sign, int accumulate)
+void cpu_rope(const struct exec *exec, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head,
+        int d, int n_rotary, double base, int first, int halves, double sign, int accumulate)
 {
 	const int pairs = n_rotary / 2, apart = halves ? pairs : 1, step = halves ? 1 : 2;
 	struct arena_mark mark = arena_mark(exec->scratch);
-	real *turn = arena_alloc(exec->scratch, (size_t)T * (size_t)pairs * 2 * sizeof(real)); // (cos, sin) per row, pair
+	real *turn =
+	        arena_alloc(exec->scratch, (size_t)T * (size_t)pairs * 2 * sizeof(real)); // (cos, sin) per row, pair
 	for (int t = 0; t < T; t++)
 		for (int i = 0; i < pairs; i++) {
 			double angle = sign * (first + t) * pow(base, -2.0 * i / n_rotary);

@@ -29,19 +29,35 @@ static void pack_panel(real *panel, const struct gemm *g, int p0, int k, int j0)
 	int columns = cpu_min(TILE_COLUMNS, g->n - j0);
 	if (columns < TILE_COLUMNS)
 		memset(panel, 0, (size_t)k * TILE_COLUMNS * sizeof(real));
+	const real *from = b_at(g, p0, j0);
 	if (g->form != GEMM_NT) {
-		for (int p = 0; p < k; p++)
-			memcpy(panel + (ptrdiff_t)p * TILE_COLUMNS, b_at(g, p0 + p, j0), (size_t)columns * sizeof(real));
+		for (int p = 0; p < k; p++, from += g->ldb, panel += TILE_COLUMNS)
+			if (columns == TILE_COLUMNS) {
+				vec_store(panel, vec_load(from));
+				vec_store(panel + VEC, vec_load(from + VEC));
+			} else {
+				memcpy(panel, from, (size_t)columns * sizeof(real));
+			}
 		return;
 	}
-	const real *from = b_at(g, p0, j0);
-	for (int p = 0; p < k; p++)
+	int p = 0;
+	for (; p + VEC <= k; p += VEC)
+		for (int half = 0; half < TILE_COLUMNS; half += VEC) {
+			vec block[VEC];
+			for (int l = 0; l < VEC; l++)
+				block[l] = half + l < columns ? vec_load(from + (half + l) * g->ldb + p) : (vec){0};
+			vec_transpose(block);
+			for (int l = 0; l < VEC; l++)
+				vec_store(panel + (ptrdiff_t)(p + l) * TILE_COLUMNS + half, block[l]);
+		}
+	for (; p < k; p++)
 		for (int j = 0; j < columns; j++)
 			panel[(ptrdiff_t)p * TILE_COLUMNS + j] = from[(ptrdiff_t)j * g->ldb + p];
 }
 
 // One panel's worth of columns for rows i0..i0+m-1 of C. A is read in place, or from pack_a's panels unless NULL.
-static void multiply_panel(const struct gemm *g, const real *packed_a, const real *panel, int p0, int k, int j0, int i0, int m, int accumulate)
+static void multiply_panel(const struct gemm *g, const real *packed_a, const real *panel, int p0, int k, int j0, int i0,
+        int m, int accumulate)
 {
 	const ptrdiff_t ai = g->form == GEMM_TN ? 1 : g->lda;
 	const ptrdiff_t ap = packed_a ? TILE_ROWS : g->form == GEMM_TN ? g->lda : 1;
@@ -76,8 +92,10 @@ static void pack_a(real *packed, const struct gemm *g, int p0, int k, int i0, in
 		const real *from = g->a + (ptrdiff_t)p0 * g->lda + i0 + i;
 		int rows = cpu_min(TILE_ROWS, m - i);
 		for (int p = 0; p < k; p++, packed += TILE_ROWS, from += g->lda)
-			for (int r = 0; r < rows; r++)
-				packed[r] = from[r];
+			if (rows == TILE_ROWS)
+				memcpy(packed, from, TILE_ROWS * sizeof(real));
+			else
+				memcpy(packed, from, (size_t)rows * sizeof(real));
 	}
 }
 
@@ -102,7 +120,8 @@ static void gemm_by_columns(const struct exec *exec, const struct gemm *g)
 			const int depth = cpu_min(DEPTH, g->k - p0);
 			if (is_packed)
 				pack_a(a, g, p0, depth, i0, m);
-			for (int j = n_panel * column_part / n_column_part; j < n_panel * (column_part + 1) / n_column_part; j++) {
+			for (int j = n_panel * column_part / n_column_part;
+			        j < n_panel * (column_part + 1) / n_column_part; j++) {
 				pack_panel(panel, g, p0, depth, j * TILE_COLUMNS);
 				multiply_panel(g, is_packed ? a : NULL, panel, p0, depth, j * TILE_COLUMNS, i0, m,
 				        g->accumulate || p0 > 0);
@@ -130,8 +149,8 @@ static void gemm_by_rows(const struct exec *exec, const struct gemm *g)
 				set_rows(g, i0, m);
 			for (int p0 = 0; p0 < g->k; p0 += DEPTH)
 				for (int panel = 0; panel < n_panel; panel++)
-					multiply_panel(g, NULL, packed + (ptrdiff_t)(panel * g->k + p0) * TILE_COLUMNS, p0,
-					        cpu_min(DEPTH, g->k - p0), panel * TILE_COLUMNS, i0, m,
+					multiply_panel(g, NULL, packed + (ptrdiff_t)(panel * g->k + p0) * TILE_COLUMNS,
+					        p0, cpu_min(DEPTH, g->k - p0), panel * TILE_COLUMNS, i0, m,
 					        g->accumulate || g->bias || p0 > 0);
 		}
 	}
@@ -170,7 +189,7 @@ void cpu_gemm(const struct exec *exec, const struct gemm *g)
 {
 	if (g->n >= BLAS_WIDTH && g->k >= BLAS_WIDTH)
 		gemm_blas(exec, g);
-	else if (g->form == GEMM_TN)
+	else if (g->form == GEMM_TN && !g->bias) // weight gradients, which have none
 		gemm_by_columns(exec, g);
 	else
 		gemm_by_rows(exec, g);

@@ -76,8 +76,8 @@ static real row_deviation(const real *x, int n, real mean)
 	return sum;
 }
 
-void cpu_norm(const struct exec *exec, real *out, real *stat, const real *x, const real *gain, const real *bias, int m, int n,
-        double eps, int is_rms)
+void cpu_norm(const struct exec *exec, real *out, real *stat, const real *x, const real *gain, const real *bias, int m,
+        int n, double eps, int is_rms)
 {
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int i = 0; i < m; i++) {
@@ -99,8 +99,8 @@ void cpu_norm(const struct exec *exec, real *out, real *stat, const real *x, con
 }
 
 // mean(g) and mean(g xhat) of a row, with g = dout * gain.
-static void norm_row_sums(const real *dout, const real *x, const real *gain, int n, real mean, real r, real *g_mean,
-        real *gx_mean)
+static void norm_row_sums(
+        const real *dout, const real *x, const real *gain, int n, real mean, real r, real *g_mean, real *gx_mean)
 {
 	vec s = {0}, sx = {0};
 	int j = 0;
@@ -116,8 +116,9 @@ static void norm_row_sums(const real *dout, const real *x, const real *gain, int
 	*gx_mean = vec_sum(sx) / (real)n;
 }
 
-void cpu_norm_backward(const struct exec *exec, real *dx, int accumulate_x, real *dgain, int accumulate_gain, real *dbias,
-        int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m, int n, int is_rms)
+void cpu_norm_backward(const struct exec *exec, real *dx, int accumulate_x, real *dgain, int accumulate_gain,
+        real *dbias, int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m,
+        int n, int is_rms)
 {
 	const int n_block = cpu_blocks(m, CPU_ROW_BLOCK);
 	struct arena_mark mark = arena_mark(exec->scratch);
@@ -156,8 +157,8 @@ void cpu_norm_backward(const struct exec *exec, real *dx, int accumulate_x, real
 	arena_rewind(exec->scratch, mark);
 }
 
-void cpu_embed(const struct exec *exec, real *out, const real *table, const real *position, const int *tokens, int B, int T,
-        int C, int first)
+void cpu_embed(const struct exec *exec, real *out, const real *table, const real *position, const int *tokens, int B,
+        int T, int C, int first)
 {
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int row = 0; row < B * T; row++) {
@@ -173,8 +174,8 @@ void cpu_embed(const struct exec *exec, real *out, const real *table, const real
 }
 
 // Tokens repeat, so threads share columns, not rows: each column is added up by one thread, in order of the rows.
-void cpu_embed_backward(const struct exec *exec, real *dtable, int n_vocab, int accumulate_table, real *dposition, int n_ctx,
-        int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first)
+void cpu_embed_backward(const struct exec *exec, real *dtable, int n_vocab, int accumulate_table, real *dposition,
+        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first)
 {
 	const int width = 16, n_part = cpu_blocks(C, width);
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)

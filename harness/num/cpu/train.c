@@ -50,7 +50,8 @@ void cpu_cross_entropy(const struct exec *exec, double *loss, int *hit, real *dl
 
 void cpu_adam(const struct exec *exec, real *x, real *m, real *v, const real *dx, long n, const struct adam *a)
 {
-	// PyTorch's form: x -= lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + eps), decay on x itself first (AdamW).
+	// PyTorch's form: x -= lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + eps), decay on x itself first
+	// (AdamW).
 	const double correct1 = 1 - pow(a->beta1, (double)a->step), correct2 = 1 - pow(a->beta2, (double)a->step);
 	const real b1 = (real)a->beta1, b2 = (real)a->beta2, eps = (real)a->eps, scale = (real)a->grad_scale;
 	const real keep1 = (real)(1 - a->beta1), keep2 = (real)(1 - a->beta2);

@@ -56,12 +56,42 @@ static inline vec vec_min(vec a, vec b)
 {
 	return vec_choose(a < b, a, b);
 }
+// The first n numbers of v, zeros after them: for a tail whose memory may be read whole.
+static inline vec vec_first(vec v, int n)
+{
+#ifdef KVLAB_DOUBLE
+	const vec_mask lane = {0, 1, 2, 3};
+#else
+	const vec_mask lane = {0, 1, 2, 3, 4, 5, 6, 7};
+#endif
+	return (vec)((vec_mask)v & (lane < n));
+}
+// In pairs: a chain as long as the tree is deep, and the same order everywhere.
 static inline real vec_sum(vec v)
 {
-	real s = 0;
-	for (int i = 0; i < VEC; i++)
-		s += v[i];
-	return s;
+#ifdef KVLAB_DOUBLE
+	return (v[0] + v[2]) + (v[1] + v[3]);
+#else
+	return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+#endif
+}
+// Transposes the VEC x VEC matrix in v: interleaving the halves log2(VEC) times moves row i, column j to row j, column
+// i.
+static inline void vec_transpose(vec v[VEC])
+{
+#ifdef KVLAB_DOUBLE
+	const vec_mask low = {0, 4, 1, 5}, high = {2, 6, 3, 7};
+#else
+	const vec_mask low = {0, 8, 1, 9, 2, 10, 3, 11}, high = {4, 12, 5, 13, 6, 14, 7, 15};
+#endif
+	for (int stage = 1; stage < VEC; stage *= 2) {
+		vec w[VEC];
+		for (int i = 0; i < VEC / 2; i++) {
+			w[2 * i] = __builtin_shuffle(v[i], v[i + VEC / 2], low);
+			w[2 * i + 1] = __builtin_shuffle(v[i], v[i + VEC / 2], high);
+		}
+		memcpy(v, w, sizeof(w));
+	}
 }
 static inline real vec_most(vec v)
 {
