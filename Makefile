@@ -206,13 +206,14 @@ tables: build/kvlab ## print and write every table again, from results/results.d
 	@build/kvlab table --all
 
 bench: build/kvlab ## measure the training step and its ops against the machine's ceilings
-	@build/kvlab bench
+	@OMP_WAIT_POLICY=active build/kvlab bench
 
-bench-peers: build/kvlab ## the same model and batch in PyTorch, interleaved; skipped without it
-	@if ! command -v python3 >/dev/null; then echo "bench-peers: skipped: there is no python3 here"; \
-	elif ! python3 -c 'import torch' 2>/dev/null; then \
-		echo "bench-peers: skipped: python3 cannot import torch (Debian: apt-get install python3-torch)"; \
-	else python3 tests/peers/bench_peers.py; fi
+PYTHON ?= python3
+bench-peers: build/kvlab ## the same model and batch in PyTorch, interleaved; skipped without it [PYTHON=]
+	@if ! command -v '$(PYTHON)' >/dev/null; then echo "bench-peers: skipped: there is no $(PYTHON) here"; \
+	elif ! '$(PYTHON)' -c 'import torch' 2>/dev/null; then \
+		echo "bench-peers: skipped: $(PYTHON) cannot import torch (Debian: apt-get install python3-torch)"; \
+	else '$(PYTHON)' tests/peers/bench_peers.py; fi
 
 test: tests ## build and run all tests [T=pattern] [DEV=1] [SAN=address,undefined]
 	@MAKE_SWITCHES='DEV=$(DEV) SAN=$(SAN)' CC='$(CC)' tests/driver $(out) $(if $(T),'$(T)')

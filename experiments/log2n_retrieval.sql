@@ -33,53 +33,50 @@ FROM setting;
 -- A row per point: means over its seeds with 95 % t intervals (NULL below two seeds; lo and hi clipped to 0..1), and
 -- the median of the steps that the converged seeds took.
 CREATE VIEW log2n_retrieval AS
-WITH ranked AS (
-	SELECT *, row_number() OVER (PARTITION BY scale, point_id ORDER BY steps_to_converge IS NULL, steps_to_converge)
-			AS rank,
-		count(steps_to_converge) OVER (PARTITION BY scale, point_id) AS converged
-	FROM log2n_retrieval_run
-), grouped AS (
-	SELECT scale, min(ordinal) AS ordinal, n_layer, n_head, n_key, n_pair, d_select, d_select_per_head,
+WITH grouped AS (
+	SELECT scale, point_id, min(ordinal) AS ordinal, n_layer, n_head, n_key, n_pair, d_select, d_select_per_head,
 		count(*) AS n_planned, count(accuracy) AS n_seed, sum(state = 'diverged') AS n_diverged,
 		avg(accuracy) AS accuracy,
 		sqrt(max(0, sum(accuracy * accuracy) - sum(accuracy) * avg(accuracy)) / (count(accuracy) - 1)) AS sd,
-		avg(best_accuracy) AS best_accuracy,
-		avg(CASE WHEN rank IN ((converged + 1) / 2, (converged + 2) / 2) THEN steps_to_converge END)
-			AS steps_to_converge,
-		max(converged) AS n_converged,
-		group_concat(CASE WHEN is_finished THEN run_id END, ' ') AS run_ids
-	FROM ranked
+		avg(best_accuracy) AS best_accuracy, count(steps_to_converge) AS n_converged,
+		min(steps_to_converge) AS steps_least, max(steps_to_converge) AS steps_most
+	FROM log2n_retrieval_run
 	GROUP BY scale, point_id
 )
 SELECT scale, n_layer, n_head, n_key, n_pair, d_select, d_select_per_head, n_planned, n_seed, n_diverged, accuracy,
 	sd * q975 / sqrt(n_seed) AS accuracy_half_width,
 	max(0, accuracy - sd * q975 / sqrt(n_seed)) AS accuracy_lo,
 	min(1, accuracy + sd * q975 / sqrt(n_seed)) AS accuracy_hi,
-	best_accuracy, steps_to_converge, n_converged, run_ids
-FROM grouped LEFT JOIN t_quantile ON df = min(n_seed - 1, 300)
+	best_accuracy,
+	-- the middle one, or the mean of the two in the middle
+	(SELECT avg(steps) FROM (SELECT r.steps_to_converge AS steps, row_number() OVER (ORDER BY r.steps_to_converge) AS rank
+		FROM log2n_retrieval_run r WHERE r.scale = g.scale AND r.point_id = g.point_id AND r.steps_to_converge IS NOT NULL)
+		WHERE rank IN ((n_converged + 1) / 2, (n_converged + 2) / 2)) AS steps_to_converge,
+	steps_least, steps_most, n_converged,
+	(SELECT group_concat(run_id, ' ') FROM (SELECT r.run_id FROM log2n_retrieval_run r
+		WHERE r.scale = g.scale AND r.point_id = g.point_id AND r.is_finished ORDER BY r.ordinal)) AS run_ids
+FROM grouped g LEFT JOIN t_quantile ON df = min(n_seed - 1, 300)
 ORDER BY scale, ordinal;
 
 -- A row per setting and seed: the least d_select_per_head of the grid from which on every wider one reaches a test
 -- accuracy of 0.99 too. NULL when the widest does not (is_censored), or while runs of the row are unfinished.
 -- A diverged run counts as one that does not reach it.
 CREATE VIEW log2n_retrieval_minimum AS
-WITH marked AS (
-	SELECT *, max(CASE WHEN accuracy >= 0.99 THEN NULL ELSE d_select_per_head END)
-			OVER (PARTITION BY scale, n_layer, n_head, n_key, n_pair, seed) AS widest_failure
-	FROM log2n_retrieval_run
-), grouped AS (
+WITH grouped AS (
 	SELECT scale, min(ordinal) AS ordinal, n_layer, n_head, n_key, n_pair, seed, count(*) AS n_width,
-		sum(is_finished) AS n_finished,
-		min(CASE WHEN widest_failure IS NULL OR d_select_per_head > widest_failure THEN d_select_per_head END)
-			AS minimum,
+		sum(is_finished) AS n_finished, json_group_array(d_select_per_head) AS widths,
+		max(CASE WHEN accuracy >= 0.99 THEN 0 ELSE d_select_per_head END) AS widest_failure,
 		group_concat(CASE WHEN is_finished THEN run_id END, ' ') AS run_ids
-	FROM marked
+	FROM (SELECT * FROM log2n_retrieval_run ORDER BY scale, n_layer, n_head, n_key, n_pair, seed, d_select)
 	GROUP BY scale, n_layer, n_head, n_key, n_pair, seed
+), found AS (
+	SELECT *, CASE WHEN n_finished = n_width THEN (SELECT min(value) FROM json_each(widths) WHERE value > widest_failure)
+		END AS minimum
+	FROM grouped
 )
-SELECT scale, n_layer, n_head, n_key, n_pair, seed, n_width, n_finished, log2(n_key) AS log2_n_key,
-	CASE WHEN n_finished = n_width THEN minimum END AS minimum,
+SELECT scale, n_layer, n_head, n_key, n_pair, seed, n_width, n_finished, log2(n_key) AS log2_n_key, minimum,
 	n_finished = n_width AND minimum IS NULL AS is_censored, run_ids
-FROM grouped
+FROM found
 ORDER BY scale, ordinal;
 
 -- A row per head count: least squares of that minimum against log2 n_key over (n_key, seed), with 95 % half widths.

@@ -31,28 +31,27 @@ FROM setting;
 -- A row per point: means over its seeds with 95 % t intervals (NULL below two seeds; lo and hi clipped to 0..1), and
 -- the median of the steps that the converged seeds took.
 CREATE VIEW positional_selection AS
-WITH ranked AS (
-	SELECT *, row_number() OVER (PARTITION BY scale, point_id ORDER BY steps_to_converge IS NULL, steps_to_converge)
-			AS rank,
-		count(steps_to_converge) OVER (PARTITION BY scale, point_id) AS converged
-	FROM positional_selection_run
-), grouped AS (
-	SELECT scale, min(ordinal) AS ordinal, n_layer, n_head, d_select, d_select_per_head, count(*) AS n_planned,
-		count(accuracy) AS n_seed, sum(state = 'diverged') AS n_diverged, avg(accuracy) AS accuracy,
+WITH grouped AS (
+	SELECT scale, point_id, min(ordinal) AS ordinal, n_layer, n_head, d_select, d_select_per_head,
+		count(*) AS n_planned, count(accuracy) AS n_seed, sum(state = 'diverged') AS n_diverged,
+		avg(accuracy) AS accuracy,
 		sqrt(max(0, sum(accuracy * accuracy) - sum(accuracy) * avg(accuracy)) / (count(accuracy) - 1)) AS sd,
-		avg(best_accuracy) AS best_accuracy,
-		avg(CASE WHEN rank IN ((converged + 1) / 2, (converged + 2) / 2) THEN steps_to_converge END)
-			AS steps_to_converge,
-		min(steps_to_converge) AS steps_least, max(steps_to_converge) AS steps_most,
-		max(converged) AS n_converged,
-		group_concat(CASE WHEN is_finished THEN run_id END, ' ') AS run_ids
-	FROM ranked
+		avg(best_accuracy) AS best_accuracy, count(steps_to_converge) AS n_converged,
+		min(steps_to_converge) AS steps_least, max(steps_to_converge) AS steps_most
+	FROM positional_selection_run
 	GROUP BY scale, point_id
 )
 SELECT scale, n_layer, n_head, d_select, d_select_per_head, n_planned, n_seed, n_diverged, accuracy,
 	sd * q975 / sqrt(n_seed) AS accuracy_half_width,
 	max(0, accuracy - sd * q975 / sqrt(n_seed)) AS accuracy_lo,
 	min(1, accuracy + sd * q975 / sqrt(n_seed)) AS accuracy_hi,
-	best_accuracy, steps_to_converge, steps_least, steps_most, n_converged, run_ids
-FROM grouped LEFT JOIN t_quantile ON df = min(n_seed - 1, 300)
+	best_accuracy,
+	-- the middle one, or the mean of the two in the middle
+	(SELECT avg(steps) FROM (SELECT r.steps_to_converge AS steps, row_number() OVER (ORDER BY r.steps_to_converge) AS rank
+		FROM positional_selection_run r WHERE r.scale = g.scale AND r.point_id = g.point_id AND r.steps_to_converge IS NOT NULL)
+		WHERE rank IN ((n_converged + 1) / 2, (n_converged + 2) / 2)) AS steps_to_converge,
+	steps_least, steps_most, n_converged,
+	(SELECT group_concat(run_id, ' ') FROM (SELECT r.run_id FROM positional_selection_run r
+		WHERE r.scale = g.scale AND r.point_id = g.point_id AND r.is_finished ORDER BY r.ordinal)) AS run_ids
+FROM grouped g LEFT JOIN t_quantile ON df = min(n_seed - 1, 300)
 ORDER BY scale, ordinal;

@@ -14,8 +14,9 @@ set lmargin at screen 0.075
 set rmargin at screen 0.49
 set yrange [0:1.04]
 set ytics 0.1
+set format y '%.1f'
 set ylabel 'accuracy (fraction)' offset 0.5, 0
-set key bottom right Left reverse
+set key bottom right Left reverse width -6
 set label 1 'accuracy' at graph 0.5, 1.035 center font ',13'
 plot ours_file using (column('d_select_per_head')):(column('accuracy')):(column('accuracy_lo')):(column('accuracy_hi')) \
 		with yerrorlines ls 1 dt 1 title 'ours: test, mean and 95 % interval', \
@@ -25,10 +26,12 @@ unset label 100
 unset label 101
 set lmargin at screen 0.575
 set rmargin at screen 0.985
-set yrange [0:*]
+set yrange [0:*<10000]
+set offsets 0, 0, graph 0.2, 0
 set ytics auto
-set ylabel 'training steps until validation accuracy ≥ 0.99' offset 0.5, 0
-set key top right Left reverse
+set format y '%.0f'
+set ylabel 'steps until validation accuracy ≥ 0.99' offset 0.5, 0
+set key top right Left reverse width -6
 set label 1 'steps to converge' at graph 0.5, 1.035 center font ',13'
 plot ours_file using (column('d_select_per_head')):(column('steps_to_converge')):(column('steps_least')):(column('steps_most')) \
 		with yerrorlines ls 1 dt 1 title 'ours: median, bar from least to most', \

@@ -148,10 +148,17 @@ static int read_body(struct buffer *b, const char *identity, struct run_log *log
 	b->at += n_metric * sizeof(struct stored_metric);
 	if (take(b, &n, sizeof(n)) || n != (uint64_t)n_block)
 		return -1;
+	// All sizes before the first byte is copied: a file that does not fit must leave the run as it was.
+	struct buffer blocks = *b;
 	for (int i = 0; i < n_block; i++) {
 		uint64_t bytes;
-		if (take(b, &bytes, sizeof(bytes)) || bytes != block[i].bytes || take(b, block[i].data, bytes))
+		if (take(b, &bytes, sizeof(bytes)) || bytes != block[i].bytes || bytes > b->size - b->at)
 			return -1;
+		b->at += bytes;
+	}
+	for (int i = 0; i < n_block; i++) {
+		blocks.at += sizeof(uint64_t);
+		take(&blocks, block[i].data, block[i].bytes);
 	}
 	log->n_metric = 0;
 	for (uint64_t i = 0; i < n_metric; i++) {

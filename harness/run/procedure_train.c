@@ -13,7 +13,7 @@
 #include "harness/run/trainer.h"
 
 struct train {
-	int optimizer, schedule, batch, steps, warmup, eval_every, n_validation, n_test;
+	int optimizer, schedule, batch, steps, warmup, eval_every, n_validation, n_test, stop_evals;
 	double lr, lr_floor, beta1, beta2, eps, weight_decay, clip, converged_at, stop_at;
 };
 
@@ -36,12 +36,13 @@ static const struct option options[] = {
         {"n_test", OPTION_INT, FIELD(n_test), "2048", 1, 1 << 24, NULL, "test sequences"},
         {"converged_at", OPTION_REAL, FIELD(converged_at), "0.99", 0, 1, NULL, "validation accuracy that counts as converged"},
         {"stop_at", OPTION_REAL, FIELD(stop_at), "0", 0, 1, NULL, "stop at this validation accuracy; 0: use all steps"},
+        {"stop_evals", OPTION_INT, FIELD(stop_evals), "1", 1, 1 << 30, NULL, "evaluations in a row at stop_at before stopping"},
         {NULL},
 };
 
 // Everything that changes while training, beside weights and moments: with them it is the checkpoint.
 struct progress_state {
-	long step, best_step, converged_step, n_loss;
+	long step, best_step, converged_step, n_loss, n_at_stop; // n_at_stop: evaluations in a row at stop_at or above
 	double best_accuracy, loss_sum;
 };
 
@@ -124,6 +125,7 @@ static void evaluate(struct training *t)
 		s->best_step = s->step;
 		memcpy(t->best, t->trainer.model.x, (size_t)t->trainer.model.n_padded * sizeof(real));
 	}
+	s->n_at_stop = t->config->stop_at > 0 && accuracy >= t->config->stop_at ? s->n_at_stop + 1 : 0;
 	if (!s->converged_step && accuracy >= t->config->converged_at)
 		s->converged_step = s->step;
 }
@@ -134,7 +136,7 @@ static int steps(struct training *t, struct err *err)
 	struct progress_state *s = &t->state;
 	const struct train *c = t->config;
 	double ticked_s = 0;
-	while (s->step < c->steps && !(c->stop_at > 0 && s->best_accuracy >= c->stop_at)) {
+	while (s->step < c->steps && s->n_at_stop < c->stop_evals) {
 		const struct loss loss = trainer_step(&t->trainer, s->step + 1);
 		s->step++;
 		s->loss_sum += loss.mean;

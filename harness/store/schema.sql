@@ -94,7 +94,7 @@ CREATE TABLE run (
 	message TEXT,                -- why it failed
 	UNIQUE (point_id, seed)
 );
-CREATE INDEX run_open ON run(state) WHERE state IN ('queued', 'running');
+CREATE INDEX run_state ON run(state);
 
 -- SQLite turns NaN into NULL and -0.0 into 0: for these `special` holds the 16 hex digits of the double.
 CREATE TABLE metric (

@@ -58,8 +58,8 @@ struct store_run {
 	int attempt;
 };
 
-// Claims the next queued run of (experiment, scale) in plan order, or one whose lease is dead: heartbeat older than
-// 60 s, or its process gone from this machine. 1 claimed, 0 nothing left to claim, -1 error.
+// Claims the queued run of (experiment, scale) that was planned first, or one whose lease is dead: heartbeat older
+// than 60 s, or its process gone from this machine. 1 claimed, 0 nothing left to claim, -1 error.
 int store_claim(struct store *store, const char *experiment, const char *scale, struct store_run *run,
         struct arena *arena, struct err *err);
 // Renews the lease and tells how far the run is (0..1).

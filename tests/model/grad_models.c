@@ -40,8 +40,7 @@ static double model_error(struct training *t, int q_from)
 	struct tensor **param = arena_alloc(&rig.memory, (size_t)t->model->n_param * sizeof(*param));
 	for (int i = 0; i < t->model->n_param; i++)
 		param[i] = &t->model->param[i].tensor;
-	const struct gradient_check check = {
-	        .value = loss, .context = t, .input = param, .n_input = t->model->n_param};
+	const struct gradient_check check = {.value = loss, .context = t, .input = param, .n_input = t->model->n_param};
 	return gradient_error(&rig, &check);
 }
 
@@ -50,9 +49,12 @@ static const struct {
 } models[] = {
         {"decoder", "decoder", "n_layer=2 d_model=6 n_head=2 d_ff=5"},
         {"decoder without biases", "decoder", "n_layer=1 d_model=6 n_head=3 d_ff=5 bias=false position=none"},
-        {"rms, swiglu, tied head", "decoder", "n_layer=2 d_model=6 n_head=1 d_ff=4 norm=rms activation=swiglu tied_head=true"},
-        {"dropout, head bias", "decoder", "n_layer=2 d_model=6 n_head=2 d_ff=5 dropout=0.3 activation=gelu head_bias=true"},
-        {"post-norm decoder", "decoder", "n_layer=2 d_model=6 n_head=2 d_head=2 d_ff=5 norm_place=post final_norm=false"},
+        {"rms, swiglu, tied head", "decoder",
+                "n_layer=2 d_model=6 n_head=1 d_ff=4 norm=rms activation=swiglu tied_head=true"},
+        {"dropout, head bias", "decoder",
+                "n_layer=2 d_model=6 n_head=2 d_ff=5 dropout=0.3 activation=gelu head_bias=true"},
+        {"post-norm decoder", "decoder",
+                "n_layer=2 d_model=6 n_head=2 d_head=2 d_ff=5 norm_place=post final_norm=false"},
         {"encoder", "encoder", "n_layer=2 d_model=6 n_head=2 d_ff=5 dropout=0.1 activation=gelu"},
 };
 

@@ -61,7 +61,8 @@ static double call_error(struct call *c, int B, int T, int S)
 {
 	c->shape.scale = 1 / sqrt(c->shape.d_qk);
 	const int n = make_operands(c, B, T, S), first = c->sharing == Q_IS_K;
-	const struct gradient_check check = {.value = attention, .context = c, .input = c->in + first, .n_input = n - first};
+	const struct gradient_check check = {
+	        .value = attention, .context = c, .input = c->in + first, .n_input = n - first};
 	const double error = gradient_error(&rig, &check);
 	worst_of_all = fmax(worst_of_all, error);
 	return error;
@@ -72,14 +73,16 @@ static void expect_right(struct call *c, int B, int T, int S)
 	const double error = call_error(c, B, T, S);
 	const struct attention_shape *s = &c->shape;
 	if (!(error < MOST_ERROR))
-		fail_msg("%d/%d/%d heads of %d and %d, B %d T %d S %d causal %d from %d, sharing %d: relative error %.3g",
-		        s->n_head, s->n_k_head, s->n_v_head, s->d_qk, s->d_v, B, T, S, s->causal, s->q_position, c->sharing,
-		        error);
+		fail_msg("%d/%d/%d heads of %d and %d, B %d T %d S %d causal %d from %d, sharing %d: relative error "
+		         "%.3g",
+		        s->n_head, s->n_k_head, s->n_v_head, s->d_qk, s->d_v, B, T, S, s->causal, s->q_position,
+		        c->sharing, error);
 }
 
 static void test_heads_and_widths(void **state UNUSED)
 {
-	static const int heads[][3] = {{1, 1, 1}, {4, 4, 4}, {4, 2, 2}, {4, 1, 4}, {4, 4, 1}, {6, 2, 3}, {6, 3, 1}, {3, 1, 1}};
+	static const int heads[][3] = {
+	        {1, 1, 1}, {4, 4, 4}, {4, 2, 2}, {4, 1, 4}, {4, 4, 1}, {6, 2, 3}, {6, 3, 1}, {3, 1, 1}};
 	static const int widths[][2] = {{1, 1}, {1, 5}, {3, 3}, {5, 2}, {9, 4}};
 	for (size_t h = 0; h < sizeof(heads) / sizeof(*heads); h++)
 		for (size_t w = 0; w < sizeof(widths) / sizeof(*widths); w++) {
@@ -97,8 +100,8 @@ static void test_heads_and_widths(void **state UNUSED)
 static void test_positions(void **state UNUSED)
 {
 	// T, S, causal, q_position: fewer queries than positions, the last one alone, more positions than are seen.
-	static const int place[][4] = {{1, 1, 1, 0}, {3, 7, 1, 4}, {1, 7, 1, 6}, {2, 7, 1, 1}, {2, 7, 0, 0}, {5, 2, 0, 0},
-	        {4, 4, 1, 3}};
+	static const int place[][4] = {
+	        {1, 1, 1, 0}, {3, 7, 1, 4}, {1, 7, 1, 6}, {2, 7, 1, 1}, {2, 7, 0, 0}, {5, 2, 0, 0}, {4, 4, 1, 3}};
 	for (size_t i = 0; i < sizeof(place) / sizeof(*place); i++) {
 		struct call c = {.sharing = APART};
 		c.shape = (struct attention_shape){.n_head = 2, .n_k_head = 2, .n_v_head = 1, .d_qk = 3, .d_v = 2};
@@ -113,7 +116,8 @@ static void test_block_edges(void **state UNUSED)
 	static const int size[][2] = {{25, 25}, {49, 49}, {1, 129}, {2, 257}};
 	for (size_t i = 0; i < sizeof(size) / sizeof(*size); i++) {
 		struct call c = {.sharing = APART};
-		c.shape = (struct attention_shape){.n_head = 2, .n_k_head = 1, .n_v_head = 1, .d_qk = 1, .d_v = 1, .causal = 1};
+		c.shape = (struct attention_shape){
+		        .n_head = 2, .n_k_head = 1, .n_v_head = 1, .d_qk = 1, .d_v = 1, .causal = 1};
 		c.shape.q_position = size[i][1] - size[i][0];
 		expect_right(&c, 1, size[i][0], size[i][1]);
 	}

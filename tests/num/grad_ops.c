@@ -72,7 +72,8 @@ static void neighbours(struct tensor **t, int n, const int *rows, int columns)
 	struct tensor *block = rig_tensor(&rig, 1, all, columns);
 	for (int i = 0, at = 0; i < n; at += rows[i++] * columns) {
 		t[i] = arena_alloc(&rig.memory, sizeof(*t[i]));
-		*t[i] = (struct tensor){.B = 1, .T = rows[i], .C = columns, .b_stride = rows[i] * columns, .t_stride = columns};
+		*t[i] = (struct tensor){
+		        .B = 1, .T = rows[i], .C = columns, .b_stride = rows[i] * columns, .t_stride = columns};
 		t[i]->x = block->x + at, t[i]->dx = block->dx + at;
 	}
 }
@@ -261,7 +262,8 @@ static void test_rope(void **state UNUSED)
 	for (int halves = 0; halves < 2; halves++)
 		for (int n_rotary = 2; n_rotary <= 6; n_rotary += 2) {
 			struct operands o = {{rig_tensor(&rig, 2, 3, 18)}};
-			o.rope = (struct rope){.n_head = 3, .n_rotary = n_rotary, .base = 100, .first = 5, .halves = halves};
+			o.rope = (struct rope){
+			        .n_head = 3, .n_rotary = n_rotary, .base = 100, .first = 5, .halves = halves};
 			expect_right("rope", rope, &o);
 		}
 }
@@ -289,10 +291,12 @@ static double used_twice(struct tape *tape, void *context)
 {
 	struct operands *o = context;
 	struct tensor *x = o->in[0], *w = o->in[1];
-	struct tensor *y = op_add(tape, x, op_linear(tape, op_unary(tape, op_linear(tape, x, w, NULL), UNARY_GELU), w, NULL));
+	struct tensor *y =
+	        op_add(tape, x, op_linear(tape, op_unary(tape, op_linear(tape, x, w, NULL), UNARY_GELU), w, NULL));
 	y = op_add(tape, y, op_rmsnorm(tape, x, o->in[2], 1e-5));
 	y = op_add(tape, op_add(tape, y, y), op_rows(tape, x, 0, x->T));
-	return gradient_project(tape, y, 0) + gradient_project(tape, op_rows(tape, x, 1, 1), 1) + gradient_project(tape, x, 2);
+	return gradient_project(tape, y, 0) + gradient_project(tape, op_rows(tape, x, 1, 1), 1) +
+	       gradient_project(tape, x, 2);
 }
 
 // Parts of one product's output go different ways: a rotated part, a part with an activation, the whole.
@@ -312,7 +316,7 @@ static double column_views(struct tape *tape, void *context)
 static double row_views(struct tape *tape, void *context)
 {
 	struct operands *o = context;
-	struct tensor *whole = op_linear(tape, o->in[0], o->in[1], NULL); // (2, 5, 4)
+	struct tensor *whole = op_linear(tape, o->in[0], o->in[1], NULL);                            // (2, 5, 4)
 	struct tensor *top = tensor_rows(tape, whole, 0, 3), *rest = tensor_rows(tape, whole, 2, 3); // they overlap
 	const struct rope turn = {.n_head = 2, .n_rotary = 2, .base = 10, .halves = 1};
 	double sum = gradient_project(tape, op_add(tape, top, rest), 0);

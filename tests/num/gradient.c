@@ -45,7 +45,8 @@ static double difference(struct rig *rig, const struct gradient_check *check, re
 	return (above - below) / (2 * STEP);
 }
 
-static double input_error(struct rig *rig, const struct gradient_check *check, const struct tensor *t, const real *analytic)
+static double input_error(
+        struct rig *rig, const struct gradient_check *check, const struct tensor *t, const real *analytic)
 {
 	double wrong = 0, size = 0;
 	for (long i = 0; i < tensor_n_row(t) * t->C; i++) {

@@ -67,9 +67,10 @@ void assert_near(const char *what, const struct guarded *g, const double *expect
 		for (int j = 0; j < g->columns; j++) {
 			const double before = guarded_before(g, i, j), got = (double)g->x[i * g->stride + j];
 			const double right = before + expected[(ptrdiff_t)i * g->columns + j];
-			const double allowed = constant * epsilon * (size[(ptrdiff_t)i * g->columns + j] + fabs(before));
+			const double allowed =
+			        constant * epsilon * (size[(ptrdiff_t)i * g->columns + j] + fabs(before));
 			if (!(fabs(got - right) <= allowed))
-				fail_msg("%s (%d, %d): element (%d, %d) is %.9g, not %.9g; allowed %.2g, off by %.2g", what,
-				        g->rows, g->columns, i, j, got, right, allowed, fabs(got - right));
+				fail_msg("%s (%d, %d): element (%d, %d) is %.9g, not %.9g; allowed %.2g, off by %.2g",
+				        what, g->rows, g->columns, i, j, got, right, allowed, fabs(got - right));
 		}
 }

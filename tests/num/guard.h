@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 struct guarded {
-	real *x;          // (rows, columns), `stride` apart
+	real *x; // (rows, columns), `stride` apart
 	int rows, columns;
 	ptrdiff_t stride;
 	real *memory, *before; // with the guards; a copy of it as it was
@@ -29,7 +29,8 @@ void assert_untouched(const char *what, const struct guarded *g);
 
 // Every element of g equals (before + expected(i, j)) within constant * epsilon * size: expected and size are
 // (rows, columns) without gaps; size is the sum of the magnitudes that went into the element.
-void assert_near(const char *what, const struct guarded *g, const double *expected, const double *size, double constant);
+void assert_near(
+        const char *what, const struct guarded *g, const double *expected, const double *size, double constant);
 
 #ifdef __cplusplus
 }

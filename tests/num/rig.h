@@ -11,8 +11,8 @@ extern "C" {
 struct rig {
 	struct arena memory, step, scratch; // what the test holds; the tape's; inside one op
 	struct tape tape;
-	struct exec exec;                   // of rig_exec
-	uint64_t n_stream;                  // random streams taken so far
+	struct exec exec;  // of rig_exec
+	uint64_t n_stream; // random streams taken so far
 };
 
 // The seed of everything random in a test program: KVLAB_TEST_SEED, else 1. The first call prints it, so that a

@@ -42,7 +42,8 @@ static void test_linear(void **state UNUSED)
 	op_linear(tape, shape(B, T, C), shape(1, OUT, C), NULL);
 	assert_tally(tape->forward, 2 * ROWS * OUT * C, F * (ROWS * C + OUT * C), F * ROWS * OUT);
 	// dx and dw: twice the product.
-	assert_tally(tape->backward, 4 * ROWS * OUT * C, F * (2 * ROWS * OUT + ROWS * C + OUT * C), F * (ROWS * C + OUT * C));
+	assert_tally(tape->backward, 4 * ROWS * OUT * C, F * (2 * ROWS * OUT + ROWS * C + OUT * C),
+	        F * (ROWS * C + OUT * C));
 	tape = counting();
 	op_linear(tape, shape(B, T, C), shape(1, OUT, C), shape(1, 1, OUT));
 	assert_true(tape->forward.flops == 2 * ROWS * OUT * C + ROWS * OUT);
@@ -155,7 +156,8 @@ static double products_of_layer(const struct shape_of_model *m, double batch, do
 {
 	const double kq = m->n_head * m->d_qk, wide = m->n_head * m->d_v;
 	return gemm(batch * n_q, m->d, kq, 1) + gemm(batch * n_t, m->d, kq, 1) + gemm(batch * n_t, m->d, wide, 1) +
-	       gemm(batch * n_q, wide, m->d, 1) + gemm(batch * n_q, m->d, m->d_ff, 1) + gemm(batch * n_q, m->d_ff, m->d, 1);
+	       gemm(batch * n_q, wide, m->d, 1) + gemm(batch * n_q, m->d, m->d_ff, 1) +
+	       gemm(batch * n_q, m->d_ff, m->d, 1);
 }
 
 static double bias_sums(const struct shape_of_model *m, double batch, double n_t, double n_q)
@@ -174,9 +176,12 @@ static void assert_step(const struct shape_of_model *m, const struct setup *setu
 		for (double i = n_t - rows_q; i < n_t; i++)
 			pairs += i + 1;
 		pairs *= batch * m->n_head;
-		const double products = products_of_layer(m, batch, n_t, rows_q), sums = bias_sums(m, batch, n_t, rows_q);
-		const double first_norm = batch * n_t * m->d, rest = batch * rows_q * m->d, hidden = batch * rows_q * m->d_ff;
-		forward += products + pairs * (2 * m->d_qk + 2 * m->d_v + 5) + 8 * (first_norm + rest) + 8 * hidden + 2 * rest;
+		const double products = products_of_layer(m, batch, n_t, rows_q),
+		             sums = bias_sums(m, batch, n_t, rows_q);
+		const double first_norm = batch * n_t * m->d, rest = batch * rows_q * m->d,
+		             hidden = batch * rows_q * m->d_ff;
+		forward += products + pairs * (2 * m->d_qk + 2 * m->d_v + 5) + 8 * (first_norm + rest) + 8 * hidden +
+		           2 * rest;
 		backward += 2 * (products - sums) + sums + pairs * (6 * m->d_qk + 4 * m->d_v + 9) +
 		            14 * (first_norm + rest) + 12 * hidden;
 	}
@@ -190,18 +195,21 @@ static void assert_step(const struct shape_of_model *m, const struct setup *setu
 
 static void a_training_step_counts_as_the_closed_form(void **state UNUSED)
 {
-	const struct shape_of_model m = {.n_layer = 3, .d = 12, .n_head = 2, .d_qk = 3, .d_v = 6, .d_ff = 20, .vocab = 9};
+	const struct shape_of_model m = {
+	        .n_layer = 3, .d = 12, .n_head = 2, .d_qk = 3, .d_v = 6, .d_ff = 20, .vocab = 9};
 	const char *model = "decoder n_layer=3 d_model=12 n_head=2 d_ff=20", *variant = "thin_keys d_select_per_head=3";
 	// 10 tokens, the answer at the last one.
 	assert_step(&m, build_setup(model, variant, "retrieval n_key=4 n_value=4", "", &rig.memory), 5, 10, 1);
 	// 15 inputs, 13 of them scored.
-	assert_step(&m, build_setup(model, variant, "copy_back n_symbol=9 lag=3 length=16", "", &rig.memory), 2, 15, 13);
+	assert_step(
+	        &m, build_setup(model, variant, "copy_back n_symbol=9 lag=3 length=16", "", &rig.memory), 2, 15, 13);
 }
 
 // What the loss does not need is not computed: with one target, the last layer's cost does not grow with its rows.
 static void only_wanted_positions_cost_in_the_last_layer(void **state UNUSED)
 {
-	const struct model_config *config = build_config("decoder", "n_layer=1 d_model=16 n_head=2 d_ff=64", 8, 32, &rig.memory);
+	const struct model_config *config =
+	        build_config("decoder", "n_layer=1 d_model=16 n_head=2 d_ff=64", 8, 32, &rig.memory);
 	struct model *model = build_variant(config, "mha", "", 1, &rig.memory);
 	double flops[2];
 	for (int all = 0; all < 2; all++) {
@@ -218,8 +226,8 @@ static void only_wanted_positions_cost_in_the_last_layer(void **state UNUSED)
 // The counted tensors are those that a real step makes.
 static void counted_memory_is_that_of_a_real_step(void **state UNUSED)
 {
-	const struct setup *setup =
-	        build_setup("decoder n_layer=2 d_model=12 n_head=2 d_ff=20", "mha", "retrieval n_key=4", "", &rig.memory);
+	const struct setup *setup = build_setup(
+	        "decoder n_layer=2 d_model=12 n_head=2 d_ff=20", "mha", "retrieval n_key=4", "", &rig.memory);
 	const struct optimizer_config optimizer = {.lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
 	struct trainer trainer;
 	trainer_init(&trainer, setup, &optimizer, 4, 1, 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every slot of the CPU backend but products and attention (test_kernels_gemm.c, test_kernels_attention.c) against
 // plain double-precision loops: random odd sizes, guards around outputs, NaN in outputs that must not be read.
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,9 +9,9 @@
 #include "tests/num/guard.h"
 #include "tests/test.h"
 
-static const double SUM_ROUNDING = 4;       // sums, and a few operations in a row
-static const double FUNCTION_ROUNDING = 8;  // exp, sigmoid, log: 2 ulp and what follows from it
-static const double GELU_ERROR = 4;         // Phi by a polynomial of absolute error 1e-7, about an epsilon
+static const double SUM_ROUNDING = 4;      // sums, and a few operations in a row
+static const double FUNCTION_ROUNDING = 8; // exp, sigmoid, log: 2 ulp and what follows from it
+static const double GELU_ERROR = 4;        // Phi by a polynomial of absolute error 1e-7, about an epsilon
 static const double ADAM_ROUNDING = 8;
 
 enum { ROUNDS = 40 };
@@ -69,11 +70,15 @@ static void test_column_sum(void **state UNUSED)
 static void test_embed(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
-		const int B = rig_int(&rng, 1, 4), T = rig_int(&rng, 1, 20), C = rig_int(&rng, 1, 50), V = rig_int(&rng, 1, 9);
-		const int n_ctx = T + 5, first = rig_int(&rng, 0, 5), accumulate = round % 2, with_position = round % 3 > 0;
+		const int B = rig_int(&rng, 1, 4), T = rig_int(&rng, 1, 20), C = rig_int(&rng, 1, 50),
+		          V = rig_int(&rng, 1, 9);
+		const int n_ctx = T + 5, first = rig_int(&rng, 0, 5), accumulate = round % 2,
+		          with_position = round % 3 > 0;
 		const int *tokens = rig_tokens(&rig, B * T, V);
-		const struct guarded table = guarded_operand(&rig, V, C, C), position = guarded_operand(&rig, n_ctx, C, C);
-		const struct guarded out = guarded_output(&rig, B * T, C, C, 0), dout = guarded_operand(&rig, B * T, C, C);
+		const struct guarded table = guarded_operand(&rig, V, C, C),
+		                     position = guarded_operand(&rig, n_ctx, C, C);
+		const struct guarded out = guarded_output(&rig, B * T, C, C, 0),
+		                     dout = guarded_operand(&rig, B * T, C, C);
 		const struct guarded dtable = guarded_output(&rig, V, C, C, accumulate);
 		const struct guarded dposition = guarded_output(&rig, n_ctx, C, C, accumulate);
 		struct expected e = expect(B * T, C), et = expect(V, C), ep = expect(n_ctx, C);
@@ -86,10 +91,11 @@ static void test_embed(void **state UNUSED)
 				term(&et, (long)tokens[row] * C + j, (double)dout.x[row * C + j]);
 				term(&ep, (long)at * C + j, (double)dout.x[row * C + j]);
 			}
-		backend_cpu.embed(rig_exec(&rig), out.x, table.x, with_position ? position.x : NULL, tokens, B, T, C, first);
+		backend_cpu.embed(
+		        rig_exec(&rig), out.x, table.x, with_position ? position.x : NULL, tokens, B, T, C, first);
 		assert_near("embed", &out, e.x, e.size, SUM_ROUNDING);
-		backend_cpu.embed_backward(rig_exec(&rig), dtable.x, V, accumulate, with_position ? dposition.x : NULL, n_ctx, accumulate,
-		        dout.x, tokens, B, T, C, first);
+		backend_cpu.embed_backward(rig_exec(&rig), dtable.x, V, accumulate, with_position ? dposition.x : NULL,
+		        n_ctx, accumulate, dout.x, tokens, B, T, C, first);
 		assert_near("embed_backward: table", &dtable, et.x, et.size, SUM_ROUNDING);
 		if (with_position)
 			assert_near("embed_backward: position", &dposition, ep.x, ep.size, SUM_ROUNDING);
@@ -131,7 +137,8 @@ static void norm_row(const real *x, const real *gain, const real *bias, const re
 static void test_norms(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
-		const int m = rig_int(&rng, 1, 150), n = rig_int(&rng, 2, 80), accumulate = round % 2, is_rms = round % 4 > 1;
+		const int m = rig_int(&rng, 1, 150), n = rig_int(&rng, 2, 80), accumulate = round % 2,
+		          is_rms = round % 4 > 1;
 		const struct guarded x = guarded_operand(&rig, m, n, n), gain = guarded_operand(&rig, 1, n, n);
 		const struct guarded bias = guarded_operand(&rig, 1, n, n), dout = guarded_operand(&rig, m, n, n);
 		const struct guarded out = guarded_output(&rig, m, n, n, 0), stat = guarded_output(&rig, m, 2, 2, 0);
@@ -141,12 +148,13 @@ static void test_norms(void **state UNUSED)
 		const real *b = is_rms || round % 8 == 0 ? NULL : bias.x;
 		struct expected e = expect(m, n), ex = expect(m, n), eg = expect(1, n), eb = expect(1, n);
 		for (int i = 0; i < m; i++)
-			norm_row(x.x + i * n, gain.x, b, dout.x + i * n, n, 1e-5, is_rms, &e, &ex, &eg, &eb, (long)i * n);
+			norm_row(x.x + i * n, gain.x, b, dout.x + i * n, n, 1e-5, is_rms, &e, &ex, &eg, &eb,
+			        (long)i * n);
 		backend_cpu.norm(rig_exec(&rig), out.x, stat.x, x.x, gain.x, b, m, n, 1e-5, is_rms);
 		assert_near("norm", &out, e.x, e.size, SUM_ROUNDING);
 		assert_guards("norm: stat", &stat);
-		backend_cpu.norm_backward(rig_exec(&rig), dx.x, accumulate, dgain.x, accumulate, b ? dbias.x : NULL, accumulate, dout.x, x.x,
-		        stat.x, gain.x, m, n, is_rms);
+		backend_cpu.norm_backward(rig_exec(&rig), dx.x, accumulate, dgain.x, accumulate, b ? dbias.x : NULL,
+		        accumulate, dout.x, x.x, stat.x, gain.x, m, n, is_rms);
 		assert_near("norm_backward: dx", &dx, ex.x, ex.size, SUM_ROUNDING);
 		assert_near("norm_backward: dgain", &dgain, eg.x, eg.size, SUM_ROUNDING);
 		if (b)
@@ -163,12 +171,14 @@ static void test_unary(void **state UNUSED)
 		const int n = round < 30 ? rig_int(&rng, 1, 100) : rig_int(&rng, 8000, 20000), accumulate = round % 2;
 		const enum unary kind = round % 4 > 1 ? UNARY_GELU : UNARY_RELU;
 		const struct guarded x = guarded_operand(&rig, 1, n, n), dout = guarded_operand(&rig, 1, n, n);
-		const struct guarded out = guarded_output(&rig, 1, n, n, 0), dx = guarded_output(&rig, 1, n, n, accumulate);
+		const struct guarded out = guarded_output(&rig, 1, n, n, 0),
+		                     dx = guarded_output(&rig, 1, n, n, accumulate);
 		struct expected e = expect(1, n), ed = expect(1, n);
 		for (int i = 0; i < n; i++) {
 			x.x[i] *= i % 7 ? 1 : 20; // the tails too
 			x.before[x.x - x.memory + i] = x.x[i];
-			const double v = (double)x.x[i], cdf = 0.5 * erfc(-v * sqrt(0.5)), density = exp(-v * v / 2) / sqrt(2 * M_PI);
+			const double v = (double)x.x[i], cdf = 0.5 * erfc(-v * sqrt(0.5)),
+			             density = exp(-v * v / 2) / sqrt(2 * M_PI);
 			const double slope = kind == UNARY_GELU ? cdf + v * density : v > 0;
 			e.x[i] = kind == UNARY_GELU ? v * cdf : fmax(v, 0);
 			e.size[i] = fabs(v);
@@ -188,7 +198,8 @@ static void test_swiglu(void **state UNUSED)
 	for (int round = 0; round < ROUNDS; round++) {
 		const int m = rig_int(&rng, 1, 30), n = rig_int(&rng, 1, 50), accumulate = round % 2;
 		const struct guarded x = guarded_operand(&rig, m, 2 * n, 2 * n), dout = guarded_operand(&rig, m, n, n);
-		const struct guarded out = guarded_output(&rig, m, n, n, 0), dx = guarded_output(&rig, m, 2 * n, 2 * n, accumulate);
+		const struct guarded out = guarded_output(&rig, m, n, n, 0),
+		                     dx = guarded_output(&rig, m, 2 * n, 2 * n, accumulate);
 		struct expected e = expect(m, n), ed = expect(m, 2 * n);
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < n; j++) {
@@ -239,7 +250,8 @@ static void test_dropout(void **state UNUSED)
 	for (int round = 0; round < ROUNDS; round++) {
 		const int n = rig_int(&rng, 1, 30000), accumulate = round % 2;
 		const double p = 0.05 + 0.9 * rng_uniform(&rng);
-		const struct guarded x = guarded_operand(&rig, 1, n, n), out = guarded_output(&rig, 1, n, n, accumulate);
+		const struct guarded x = guarded_operand(&rig, 1, n, n),
+		                     out = guarded_output(&rig, 1, n, n, accumulate);
 		struct expected e = expect(1, n);
 		int n_dropped = 0;
 		backend_cpu.dropout(rig_exec(&rig), out.x, x.x, n, p, 5, (uint64_t)round, accumulate);
@@ -259,7 +271,8 @@ static void test_dropout(void **state UNUSED)
 static void test_rope(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
-		const int B = rig_int(&rng, 1, 3), T = rig_int(&rng, 1, 30), H = rig_int(&rng, 1, 4), d = rig_int(&rng, 2, 20);
+		const int B = rig_int(&rng, 1, 3), T = rig_int(&rng, 1, 30), H = rig_int(&rng, 1, 4),
+		          d = rig_int(&rng, 2, 20);
 		const int n_rotary = 2 * rig_int(&rng, 1, d / 2), halves = round % 2, accumulate = round % 4 > 1;
 		const int first = rig_int(&rng, 0, 1000), sign = round % 3 ? 1 : -1, C = H * d;
 		const struct guarded x = guarded_operand(&rig, B * T, C, C + round % 5);
@@ -280,13 +293,14 @@ static void test_rope(void **state UNUSED)
 				term(&e, (long)row * C + j, (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
 				e.size[(long)row * C + j] = fabs((double)head[u]) + fabs((double)head[v]);
 			}
-		backend_cpu.rope(
-		        rig_exec(&rig), out.x, out.stride, x.x, x.stride, B, T, H, d, n_rotary, 1e4, first, halves, sign, accumulate);
+		backend_cpu.rope(rig_exec(&rig), out.x, out.stride, x.x, x.stride, B, T, H, d, n_rotary, 1e4, first,
+		        halves, sign, accumulate);
 		assert_near("rope", &out, e.x, e.size, SUM_ROUNDING);
 		assert_untouched("rope", &x);
 		if (accumulate)
 			continue;
-		backend_cpu.rope(rig_exec(&rig), x.x, x.stride, x.x, x.stride, B, T, H, d, n_rotary, 1e4, first, halves, sign, 0);
+		backend_cpu.rope(rig_exec(&rig), x.x, x.stride, x.x, x.stride, B, T, H, d, n_rotary, 1e4, first, halves,
+		        sign, 0);
 		for (int row = 0; row < B * T; row++) // in place: the same bits
 			assert_memory_equal(x.x + row * x.stride, out.x + row * out.stride, (size_t)C * sizeof(real));
 	}
@@ -302,7 +316,8 @@ static void test_cross_entropy(void **state UNUSED)
 		double *loss = numbers(m);
 		struct expected e = expect(m, n);
 		target[m / 2] = round % 2 ? -1 : target[m / 2];
-		backend_cpu.cross_entropy(rig_exec(&rig), loss, hit, with_gradient ? dx.x : NULL, x.x, target, m, n, scale);
+		backend_cpu.cross_entropy(
+		        rig_exec(&rig), loss, hit, with_gradient ? dx.x : NULL, x.x, target, m, n, scale);
 		for (int i = 0; i < m; i++) {
 			const real *row = x.x + i * n;
 			double sum = 0, most = -INFINITY;
@@ -315,11 +330,13 @@ static void test_cross_entropy(void **state UNUSED)
 				continue;
 			}
 			const double right = log(sum) - (double)row[target[i]];
-			assert_true(fabs(loss[i] - right) <= FUNCTION_ROUNDING * 1.2e-7 * (1 + fabs(most) + fabs(right)));
+			assert_true(fabs(loss[i] - right) <=
+			            FUNCTION_ROUNDING * FLT_EPSILON * (1 + fabs(most) + fabs(right)));
 			assert_int_equal(hit[i], (double)row[target[i]] == most);
 			for (int j = 0; j < n; j++) {
 				e.x[(long)i * n + j] = (exp((double)row[j]) / sum - (j == target[i])) * scale;
-				e.size[(long)i * n + j] = (exp((double)row[j]) / sum * (1 + fabs(most)) + (j == target[i])) * scale;
+				e.size[(long)i * n + j] =
+				        (exp((double)row[j]) / sum * (1 + fabs(most)) + (j == target[i])) * scale;
 			}
 		}
 		if (with_gradient)
@@ -338,7 +355,8 @@ static void test_sum_squares(void **state UNUSED)
 		double sum = 0;
 		for (int i = 0; i < n; i++)
 			sum += (double)x.x[i] * (double)x.x[i];
-		assert_true(fabs(backend_cpu.sum_squares(rig_exec(&rig), x.x, n) - sum) <= 1e-13 * sum); // summed in double
+		assert_true(
+		        fabs(backend_cpu.sum_squares(rig_exec(&rig), x.x, n) - sum) <= 1e-13 * sum); // summed in double
 	}
 }
 
@@ -346,8 +364,13 @@ static void test_adam(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
 		const int n = rig_int(&rng, 1, 20000);
-		const struct adam a = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6, .weight_decay = round % 2 * 0.1,
-		        .step = 1 + round, .grad_scale = round % 3 ? 1 : 0.25};
+		const struct adam a = {.lr = 0.01,
+		        .beta1 = 0.9,
+		        .beta2 = 0.99,
+		        .eps = 1e-6,
+		        .weight_decay = round % 2 * 0.1,
+		        .step = 1 + round,
+		        .grad_scale = round % 3 ? 1 : 0.25};
 		const struct guarded x = guarded_output(&rig, 1, n, n, 1), m = guarded_output(&rig, 1, n, n, 1);
 		const struct guarded v = guarded_output(&rig, 1, n, n, 1), dx = guarded_operand(&rig, 1, n, n);
 		struct expected ex = expect(1, n), em = expect(1, n), ev = expect(1, n);
@@ -361,7 +384,8 @@ static void test_adam(void **state UNUSED)
 			// Differences from what was there, as assert_near wants them.
 			em.x[i] = m1 - m0, em.size[i] = fabs(m0) + fabs(g);
 			ev.x[i] = v1 - v0, ev.size[i] = v0 + g * g;
-			ex.x[i] = -a.lr * a.weight_decay * (double)x.x[i] - step, ex.size[i] = fabs(step) * (1 + em.size[i] / fabs(m1));
+			ex.x[i] = -a.lr * a.weight_decay * (double)x.x[i] - step,
+			ex.size[i] = fabs(step) * (1 + em.size[i] / fabs(m1));
 		}
 		backend_cpu.adam(rig_exec(&rig), x.x, m.x, v.x, dx.x, n, &a);
 		assert_near("adam: x", &x, ex.x, ex.size, ADAM_ROUNDING);

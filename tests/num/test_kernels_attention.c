@@ -29,8 +29,8 @@ static int teardown(void **state UNUSED)
 struct call {
 	struct attention_shape s;
 	struct guarded q, k, v, dout, out, lse, dq, dk, dv;
-	double *weight;                     // (B, n_head, T, S)
-	double *score_size;                 // (B, n_head, T): largest sum of |q k| scale in the row
+	double *weight;     // (B, n_head, T, S)
+	double *score_size; // (B, n_head, T): largest sum of |q k| scale in the row
 	double *out_ref, *out_size, *lse_ref, *lse_size;
 	double *dq_ref, *dq_size, *dk_ref, *dk_size, *dv_ref, *dv_size;
 };
@@ -78,7 +78,8 @@ static void forward_row(struct call *c, int b, int h, int i)
 	const real *q = c->q.x + (b * s->T + i) * c->q.stride + h * s->d_qk;
 	const real *k = c->k.x + b * s->S * c->k.stride + h * s->n_k_head / s->n_head * s->d_qk;
 	const real *v = c->v.x + b * s->S * c->v.stride + h * s->n_v_head / s->n_head * s->d_v;
-	const long row = ((long)b * s->n_head + h) * s->T + i, o = ((long)b * s->T + i) * s->n_head * s->d_v + h * s->d_v;
+	const long row = ((long)b * s->n_head + h) * s->T + i,
+	           o = ((long)b * s->T + i) * s->n_head * s->d_v + h * s->d_v;
 	double *p = c->weight + row * s->S, most = -INFINITY, sum = 0;
 	const int seen = visible(s, i);
 	for (int j = 0; j < seen; j++) {
@@ -127,7 +128,8 @@ static void backward_row(struct call *c, int b, int h, int i)
 			dp += (double)dout[d] * (double)v[d];
 			dp_size += fabs((double)dout[d] * (double)v[d]);
 			c->dv_ref[at * v_columns + v_at + d] += p[j] * (double)dout[d];
-			c->dv_size[at * v_columns + v_at + d] += p[j] * fabs((double)dout[d]) * (1 + c->score_size[row]);
+			c->dv_size[at * v_columns + v_at + d] +=
+			        p[j] * fabs((double)dout[d]) * (1 + c->score_size[row]);
 		}
 		const double ds = p[j] * (dp - delta) * s->scale;
 		const double ds_size = p[j] * (dp_size + delta_size) * s->scale * (1 + c->score_size[row]);
@@ -167,18 +169,21 @@ static void try_attention(struct attention_shape s, int gap, int accumulate)
 	s.scale = s.scale ? s.scale : 1 / sqrt(s.d_qk);
 	struct call c = make(&s, gap, accumulate);
 	reference(&c);
-	backend_cpu.attention(rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	backend_cpu.attention(
+	        rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
 	char what[160];
-	const int n = snprintf(what, sizeof(what), "attention B %d T %d S %d heads %d/%d/%d of %d, %d%s from %d gap %d: ", s.B,
-	        s.T, s.S, s.n_head, s.n_k_head, s.n_v_head, s.d_qk, s.d_v, s.causal ? " causal" : "", s.q_position, gap);
+	const int n = snprintf(what, sizeof(what),
+	        "attention B %d T %d S %d heads %d/%d/%d of %d, %d%s from %d gap %d: ", s.B, s.T, s.S, s.n_head,
+	        s.n_k_head, s.n_v_head, s.d_qk, s.d_v, s.causal ? " causal" : "", s.q_position, gap);
 	char *part = what + n;
 	const size_t left = sizeof(what) - (size_t)n;
 	snprintf(part, left, "out");
 	assert_near(what, &c.out, c.out_ref, c.out_size, ATTENTION_ROUNDING);
 	snprintf(part, left, "lse");
 	assert_near(what, &c.lse, c.lse_ref, c.lse_size, ATTENTION_ROUNDING);
-	backend_cpu.attention_backward(rig_exec(&rig), to(&c.dq, s.T, accumulate), to(&c.dk, s.S, accumulate), to(&c.dv, s.S, accumulate),
-	        in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	backend_cpu.attention_backward(rig_exec(&rig), to(&c.dq, s.T, accumulate), to(&c.dk, s.S, accumulate),
+	        to(&c.dv, s.S, accumulate), in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S),
+	        in(&c.v, s.S), &s);
 	snprintf(part, left, "dq");
 	assert_near(what, &c.dq, c.dq_ref, c.dq_size, GRADIENT_ROUNDING);
 	snprintf(part, left, "dk");
@@ -197,8 +202,15 @@ static void test_around_block_sizes(void **state UNUSED)
 	static const int positions[] = {1, 15, 127, 128, 129, 255, 256, 257, 600}, queries[] = {1, 23, 24, 25, 49};
 	for (int i = 0; i < 9; i++)
 		for (int j = 0; j < 5; j++) {
-			struct attention_shape s = {.B = 1, .T = queries[j], .S = positions[i], .n_head = 2, .n_k_head = 1,
-			        .n_v_head = 2, .d_qk = 5, .d_v = 9, .causal = (i + j) % 3 != 0};
+			struct attention_shape s = {.B = 1,
+			        .T = queries[j],
+			        .S = positions[i],
+			        .n_head = 2,
+			        .n_k_head = 1,
+			        .n_v_head = 2,
+			        .d_qk = 5,
+			        .d_v = 9,
+			        .causal = (i + j) % 3 != 0};
 			s.q_position = s.S > s.T ? s.S - s.T : 0;
 			try_attention(s, i % 2 * 3, j % 2);
 		}
@@ -210,9 +222,15 @@ static void test_random_shapes(void **state UNUSED)
 	static const int heads[][3] = {{1, 1, 1}, {2, 2, 2}, {4, 2, 1}, {4, 1, 4}, {6, 2, 3}, {6, 6, 2}};
 	for (int i = 0; i < 60; i++) {
 		const int *h = heads[rng_below(&rng, 6)];
-		struct attention_shape s = {.B = rig_int(&rng, 1, 3), .T = rig_int(&rng, 1, 40), .S = rig_int(&rng, 1, 70),
-		        .n_head = h[0], .n_k_head = h[1], .n_v_head = h[2], .d_qk = rig_int(&rng, 1, 40),
-		        .d_v = rig_int(&rng, 1, 40), .causal = i % 2};
+		struct attention_shape s = {.B = rig_int(&rng, 1, 3),
+		        .T = rig_int(&rng, 1, 40),
+		        .S = rig_int(&rng, 1, 70),
+		        .n_head = h[0],
+		        .n_k_head = h[1],
+		        .n_v_head = h[2],
+		        .d_qk = rig_int(&rng, 1, 40),
+		        .d_v = rig_int(&rng, 1, 40),
+		        .causal = i % 2};
 		s.q_position = rig_int(&rng, 0, s.S - 1);
 		try_attention(s, rig_int(&rng, 0, 9), rig_int(&rng, 0, 1));
 	}
@@ -221,24 +239,45 @@ static void test_random_shapes(void **state UNUSED)
 // Wide heads, and scores so far apart that most weights vanish: the running maximum must carry them.
 static void test_extremes(void **state UNUSED)
 {
-	try_attention((struct attention_shape){.B = 1, .T = 20, .S = 300, .n_head = 1, .n_k_head = 1, .n_v_head = 1,
-	                      .d_qk = 128, .d_v = 64, .causal = 0, .scale = 2}, 0, 0);
-	try_attention((struct attention_shape){.B = 2, .T = 520, .S = 520, .n_head = 1, .n_k_head = 1, .n_v_head = 1,
-	                      .d_qk = 4, .d_v = 3, .causal = 1, .scale = 10}, 0, 1);
+	try_attention((struct attention_shape){.B = 1,
+	                      .T = 20,
+	                      .S = 300,
+	                      .n_head = 1,
+	                      .n_k_head = 1,
+	                      .n_v_head = 1,
+	                      .d_qk = 128,
+	                      .d_v = 64,
+	                      .causal = 0,
+	                      .scale = 2},
+	        0, 0);
+	try_attention((struct attention_shape){.B = 2,
+	                      .T = 520,
+	                      .S = 520,
+	                      .n_head = 1,
+	                      .n_k_head = 1,
+	                      .n_v_head = 1,
+	                      .d_qk = 4,
+	                      .d_v = 3,
+	                      .causal = 1,
+	                      .scale = 10},
+	        0, 1);
 }
 
 // Gradients that nobody wants are not written, and no log-sum-exp is kept when nothing is recorded.
 static void test_optional_outputs(void **state UNUSED)
 {
-	const struct attention_shape s = {.B = 2, .T = 3, .S = 4, .n_head = 2, .n_k_head = 2, .n_v_head = 2, .d_qk = 3,
-	        .d_v = 2, .scale = 1};
+	const struct attention_shape s = {
+	        .B = 2, .T = 3, .S = 4, .n_head = 2, .n_k_head = 2, .n_v_head = 2, .d_qk = 3, .d_v = 2, .scale = 1};
 	struct call c = make(&s, 0, 0);
 	reference(&c);
-	backend_cpu.attention(rig_exec(&rig), to(&c.out, s.T, 0), NULL, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	backend_cpu.attention(
+	        rig_exec(&rig), to(&c.out, s.T, 0), NULL, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
 	assert_near("attention without lse", &c.out, c.out_ref, c.out_size, ATTENTION_ROUNDING);
-	backend_cpu.attention(rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
-	backend_cpu.attention_backward(rig_exec(&rig), (struct strided_out){0}, (struct strided_out){0}, to(&c.dv, s.S, 0),
-	        in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	backend_cpu.attention(
+	        rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	backend_cpu.attention_backward(rig_exec(&rig), (struct strided_out){0}, (struct strided_out){0},
+	        to(&c.dv, s.S, 0), in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S),
+	        in(&c.v, s.S), &s);
 	assert_near("dv alone", &c.dv, c.dv_ref, c.dv_size, GRADIENT_ROUNDING);
 }
 

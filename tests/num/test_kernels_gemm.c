@@ -31,8 +31,10 @@ static void reference(double *c, double *size, const struct gemm *g)
 		for (int j = 0; j < g->n; j++) {
 			double sum = g->bias ? (double)g->bias[j] : 0, most = fabs(sum);
 			for (int p = 0; p < g->k; p++) {
-				const double a = (double)(g->form == GEMM_TN ? g->a[p * g->lda + i] : g->a[i * g->lda + p]);
-				const double b = (double)(g->form == GEMM_NT ? g->b[j * g->ldb + p] : g->b[p * g->ldb + j]);
+				const double a =
+				        (double)(g->form == GEMM_TN ? g->a[p * g->lda + i] : g->a[i * g->lda + p]);
+				const double b =
+				        (double)(g->form == GEMM_NT ? g->b[j * g->ldb + p] : g->b[p * g->ldb + j]);
 				sum += a * b;
 				most += fabs(a * b);
 			}
@@ -121,9 +123,11 @@ static void test_rows_do_not_depend_on_their_number(void **state UNUSED)
 		for (int s = 0; s < 3; s++) {
 			const int M = shape[s][0], n = shape[s][1], k = shape[s][2];
 			const int b_rows = form == GEMM_NT ? n : k, b_columns = form == GEMM_NT ? k : n;
-			const struct guarded a = guarded_operand(&rig, M, k, k), b = guarded_operand(&rig, b_rows, b_columns, b_columns);
+			const struct guarded a = guarded_operand(&rig, M, k, k),
+			                     b = guarded_operand(&rig, b_rows, b_columns, b_columns);
 			const struct guarded all = guarded_output(&rig, M, n, n, 0);
-			struct gemm g = {.form = (enum gemm_form)form, .m = M, .n = n, .k = k, .a = a.x, .b = b.x, .c = all.x};
+			struct gemm g = {
+			        .form = (enum gemm_form)form, .m = M, .n = n, .k = k, .a = a.x, .b = b.x, .c = all.x};
 			g.lda = k, g.ldb = b_columns, g.ldc = n;
 			backend_cpu.gemm(rig_exec(&rig), &g);
 			for (int m = 1; m < M; m += 1 + m / 4)
@@ -131,7 +135,8 @@ static void test_rows_do_not_depend_on_their_number(void **state UNUSED)
 					const struct guarded some = guarded_output(&rig, m, n, n, 0);
 					g.m = m, g.a = a.x + from * k, g.c = some.x;
 					backend_cpu.gemm(rig_exec(&rig), &g);
-					assert_memory_equal(some.x, all.x + from * n, (size_t)m * (size_t)n * sizeof(real));
+					assert_memory_equal(
+					        some.x, all.x + from * n, (size_t)m * (size_t)n * sizeof(real));
 				}
 		}
 }

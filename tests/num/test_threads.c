@@ -26,7 +26,8 @@ static struct memory memory;
 
 static void run_gemm(const struct exec *exec, int form, int m, int n, int k)
 {
-	struct gemm g = {.form = (enum gemm_form)form, .m = m, .n = n, .k = k, .a = memory.a, .b = memory.b, .c = memory.out};
+	struct gemm g = {
+	        .form = (enum gemm_form)form, .m = m, .n = n, .k = k, .a = memory.a, .b = memory.b, .c = memory.out};
 	g.lda = form == GEMM_TN ? m : k, g.ldb = form == GEMM_NT ? k : n, g.ldc = n;
 	g.bias = form == GEMM_NT ? memory.c : NULL;
 	backend_cpu.gemm(exec, &g);
@@ -62,7 +63,8 @@ static void embed(const struct exec *exec)
 }
 static void embed_backward(const struct exec *exec)
 {
-	backend_cpu.embed_backward(exec, memory.out, VOCAB, 0, memory.out2, T + 1, 0, memory.a, memory.tokens, 4, T, N, 1);
+	backend_cpu.embed_backward(
+	        exec, memory.out, VOCAB, 0, memory.out2, T + 1, 0, memory.a, memory.tokens, 4, T, N, 1);
 }
 static void norm(const struct exec *exec)
 {
@@ -116,14 +118,23 @@ static struct strided_out to(real *x, int rows, int columns)
 
 static void attention(const struct exec *exec)
 {
-	const struct attention_shape s = {.B = BATCH, .T = T, .S = S, .n_head = HEADS, .n_k_head = 3, .n_v_head = 2, .d_qk = 7,
-	        .d_v = 5, .causal = 1, .q_position = S - T, .scale = 0.3};
+	const struct attention_shape s = {.B = BATCH,
+	        .T = T,
+	        .S = S,
+	        .n_head = HEADS,
+	        .n_k_head = 3,
+	        .n_v_head = 2,
+	        .d_qk = 7,
+	        .d_v = 5,
+	        .causal = 1,
+	        .q_position = S - T,
+	        .scale = 0.3};
 	const struct strided q = in(memory.a, T, HEADS * 7), k = in(memory.b, S, 3 * 7), v = in(memory.c, S, 2 * 5);
 	real *out = memory.out3, *lse = memory.out3 + BATCH * T * HEADS * 5;
 	backend_cpu.attention(exec, to(out, T, HEADS * 5), lse, q, k, v, &s);
 	backend_cpu.attention_backward(exec, to(memory.out, T, HEADS * 7), to(memory.out2, S, 3 * 7),
-	        to(memory.out2 + BATCH * S * 3 * 7, S, 2 * 5), in(memory.d, T, HEADS * 5), in(out, T, HEADS * 5), lse, q, k, v,
-	        &s);
+	        to(memory.out2 + BATCH * S * 3 * 7, S, 2 * 5), in(memory.d, T, HEADS * 5), in(out, T, HEADS * 5), lse,
+	        q, k, v, &s);
 }
 static void cross_entropy(const struct exec *exec)
 {
@@ -218,7 +229,8 @@ static void test_library_products(void **state UNUSED)
 	real *c[3];
 	for (int n_thread = 1; n_thread <= 3; n_thread++) {
 		c[n_thread - 1] = arena_alloc(&rig.memory, ROWS * WIDE * sizeof(real));
-		struct gemm g = {.form = GEMM_NT, .m = ROWS, .n = WIDE, .k = WIDE, .a = x, .b = x, .c = c[n_thread - 1]};
+		struct gemm g = {
+		        .form = GEMM_NT, .m = ROWS, .n = WIDE, .k = WIDE, .a = x, .b = x, .c = c[n_thread - 1]};
 		g.lda = g.ldb = g.ldc = WIDE;
 		rig.tape.n_thread = n_thread;
 		backend_cpu.gemm(rig_exec(&rig), &g);

@@ -6,13 +6,12 @@
 
 enum { BLOCK = 8192 }; // numbers a thread takes at a time
 
-// Runs `body` for blocks [from, to) of n numbers.
-// clang-format off: it would cut the string that _Pragma takes in two
+// Runs `body` for blocks [from, to) of n numbers. (Formatted by hand: the string of _Pragma must stay whole.)
+// clang-format off
 #define FOR_BLOCKS(n, from, to)                                                                                        \
-	_Pragma("omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && n > BLOCK) "                   \
-	        "schedule(static)") for (long from = 0; from < n;                                                      \
-	                                 from += BLOCK) for (long to = from + BLOCK < n ? from + BLOCK : n, once = 1;  \
-	                                                     once; once = 0)
+	_Pragma("omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1 && n > BLOCK) schedule(static)")  \
+	for (long from = 0; from < n; from += BLOCK)                                                                   \
+		for (long to = from + BLOCK < n ? from + BLOCK : n, once = 1; once; once = 0)
 // clang-format on
 
 static vec gelu(vec x)
@@ -29,7 +28,7 @@ static vec gelu_slope(vec x)
 
 static vec relu(vec x)
 {
-	return vec_max(x, vec_set(0));
+	return vec_choose(x <= vec_set(0), vec_set(0), x); // NaN stays NaN: it must reach the loss
 }
 
 static vec relu_slope(vec x)

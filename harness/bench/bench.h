@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// The parts of `kvlab bench`, in the order in which they must run: workers first, because a pool of spinning threads,
+// once made, would share the processors with them. Each prints aligned text on stdout; targets are printed, never
+// enforced.
+#ifndef KVLAB_BENCH_BENCH_H
+#define KVLAB_BENCH_BENCH_H
+#include "harness/base/arena.h"
+#include "harness/base/err.h"
+#include "harness/base/rng.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct arm;
+
+struct bench {
+	int n_thread; // of the many-thread arms
+	struct rng rng;
+	struct arena arena;
+};
+
+// Processes that train the small model side by side, one thread each: n of them against one.
+int bench_workers(struct bench *bench, struct err *err);
+// FMA peak and read bandwidth, at one thread and at all.
+void bench_machine(struct bench *bench);
+// A model's training step against its floor, and where its time goes.
+int bench_step(struct bench *bench, const char *model, struct err *err);
+// Fused attention alone.
+void bench_attention(struct bench *bench);
+// Seconds of single steps, one a line, for the peers' bench: machine readable.
+int bench_steps_only(struct bench *bench, const char *model, double seconds, struct err *err);
+
+// An arm that runs the FMA probe on *n_thread threads, and the FLOPs a second it stands for.
+void bench_fma_arm(struct arm *arm, int *n_thread);
+double bench_fma_rate(const struct arm *arm);
+// "target 0.70: met".
+void bench_print_target(double value, double target, const char *unit);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

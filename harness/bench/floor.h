@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The least time a training step could take here: every product of the step at the best rate that any way of calling
+// it reaches, and attention at half of the FMA peak. Nothing else of a step is in the floor.
+#ifndef KVLAB_BENCH_FLOOR_H
+#define KVLAB_BENCH_FLOOR_H
+#include "harness/bench/profile.h"
+#include "harness/bench/workload.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum floor_way { FLOOR_OPENBLAS, FLOOR_HALVES, FLOOR_OWN, FLOOR_WAYS };
+extern const char *const floor_way_name[FLOOR_WAYS];
+
+struct floor {
+	double gemm_s[FLOOR_WAYS]; // all products of a step by one way alone
+	double gemm_best_s;        // the best way for each product
+	double gemm_flops, attention_flops;
+	int n_product; // distinct shapes and forms
+};
+
+// Times each distinct product of one step of the workload on n_thread threads.
+void floor_measure(struct floor *floor, const struct workload *w, int n_thread, struct rng *rng);
+// Seconds, given what the FMA units do in FLOPs a second.
+double floor_step_s(const struct floor *floor, double fma_flops_s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The training step of `kvlab bench`'s two models in PyTorch, timed in turns with ours (A B A B ...).
+
+Same architecture, batch and optimiser: pre-LN decoder, fused qkv, exact GELU, learned positions, fused causal
+scaled_dot_product_attention, Adam. The plain rows compute what a plain script computes: the whole forward pass, loss at
+the scored positions. The "needed" row computes final norm and head at the scored positions only. PyTorch gets one fixed
+batch; ours draws a fresh one each step, inside the time. Prints the ratio of steps a second (ours over PyTorch), its
+range over the turns, and the target. Timings never decide the exit status.
+"""
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# As harness/bench/workload.c; n_scored positions at the end of T have a target.
+MODELS = {
+    "small": dict(n_layer=4, d_model=64, n_head=4, d_ff=128, n_vocab=33, T=18, n_scored=1, batch=64, target=3.0),
+    "middle": dict(n_layer=4, d_model=256, n_head=4, d_ff=1024, n_vocab=16, T=128, n_scored=121, batch=32, target=1.5),
+}
+
+
+class Block(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        d = c["d_model"]
+        self.n_head = c["n_head"]
+        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.ff = nn.Sequential(nn.Linear(d, c["d_ff"]), nn.GELU(), nn.Linear(c["d_ff"], d))
+
+    def forward(self, x):
+        B, T, d = x.shape
+        qkv = self.qkv(self.norm1(x)).view(B, T, 3, self.n_head, d // self.n_head)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(B, T, d))
+        return x + self.ff(self.norm2(x))
+
+
+class Decoder(nn.Module):
+    def __init__(self, c, only_needed):
+        super().__init__()
+        d = c["d_model"]
+        self.only_needed, self.n_scored = only_needed, c["n_scored"]
+        self.token, self.position = nn.Embedding(c["n_vocab"], d), nn.Embedding(c["T"], d)
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c["n_layer"]))
+        self.norm, self.head = nn.LayerNorm(d), nn.Linear(d, c["n_vocab"], bias=False)
+
+    def forward(self, tokens):
+        x = self.token(tokens) + self.position.weight
+        for block in self.blocks:
+            x = block(x)
+        if self.only_needed:
+            x = x[:, -self.n_scored:]
+        return self.head(self.norm(x))[:, -self.n_scored:]
+
+
+def make_step(c, only_needed, compiled):
+    torch.manual_seed(1)
+    model = Decoder(c, only_needed)
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    tokens = torch.randint(c["n_vocab"], (c["batch"], c["T"]))
+    targets = torch.randint(c["n_vocab"], (c["batch"], c["n_scored"]))
+    forward = torch.compile(model) if compiled else model
+
+    def step():
+        adam.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(forward(tokens).flatten(0, 1), targets.flatten())
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    return step
+
+
+def time_torch(step, seconds):
+    start = time.perf_counter()
+    while time.perf_counter() - start < 0.1 * seconds:
+        step()
+    samples, start = [], time.perf_counter()
+    while not samples or time.perf_counter() - start < 0.9 * seconds:
+        begin = time.perf_counter()
+        step()
+        samples.append(time.perf_counter() - begin)
+    return statistics.median(samples)
+
+
+def time_ours(program, model, threads, seconds):
+    command = [program, "bench", "--steps-only", "--model", model, "--threads", str(threads), "--seconds", str(seconds)]
+    environment = dict(os.environ, OMP_WAIT_POLICY="active")
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    return statistics.median(float(line) for line in output.split())
+
+
+def compare(program, name, threads, turns, seconds):
+    c = MODELS[name]
+    torch.set_num_threads(threads)
+    rows = []
+    for row, only_needed, compiled in (("eager", 0, 0), ("eager, needed head", 1, 0), ("compiled", 0, 1)):
+        try:
+            step = make_step(c, only_needed, compiled)
+            step()
+            rows.append((row, step, []))
+        except Exception as error:  # torch.compile needs a compiler and a supported Python
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            print(f"  {name:6}  {threads} thread(s)  {row:18}  skipped: {reason[:90]}")
+    ours = []
+    for turn in range(turns):
+        print(f"bench-peers: {name}, {threads} thread(s), turn {turn + 1} of {turns}", file=sys.stderr)
+        ours.append(time_ours(program, name, threads, seconds))
+        for _, step, samples in rows:
+            samples.append(time_torch(step, seconds))
+    for row, _, samples in rows:
+        ratio = sorted(theirs / our for theirs, our in zip(samples, ours))
+        middle = statistics.median(ratio)
+        print(f"  {name:6}  {threads} thread(s)  {row:18}  PyTorch {1e3 * statistics.median(samples):9.3f} ms   "
+              f"ours {1e3 * statistics.median(ours):9.3f} ms   ratio {middle:5.2f} [{ratio[0]:.2f}, {ratio[-1]:.2f}] n {turns}"
+              f"   target {c['target']}: {'met' if middle >= c['target'] else 'missed'}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", default=os.path.join(ROOT, "build", "kvlab"))
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
+    args = parser.parse_args()
+    print(f"PyTorch {torch.__version__}: training step, ratio of steps a second, ours over PyTorch")
+    print("  (median [least, most] over turns; PyTorch computes every position, 'needed head' the head at scored ones only;")
+    print("  ours computes of the last layer, too, only what the scored positions need)")
+    for name in args.models:
+        for threads in args.threads:
+            if threads <= os.cpu_count():
+                compare(args.program, name, threads, args.turns, args.seconds)
+
+
+if __name__ == "__main__":
+    main()
