@@ -101,12 +101,14 @@ static void measure(const struct row *r, struct bench *bench)
 			const struct arm *a = &arm[2 * i + direction];
 			const double rate = attention_flops(&call[i].shape, direction) / a->median,
 			             share = rate / bench_fma_rate(&fma[i]);
-			printf("  B %2d  H %d  T %4d  d_qk %2d  d_v %2d   %d thread%s  %-8s  %8.3f ms [%.3f, %.3f] n "
+			printf("  B %2d  H %d  T %4d  d_qk %2d  d_v %2d   %d thread%s  %-8s  %8.3f ms [%.3f, %.3f] "
+			       "least %.3f n "
 			       "%ld%s   %6.1f "
 			       "GFLOP/s   %.2f of FMA peak",
 			        r->B, r->H, r->T, r->d_qk, r->d_v, threads[i], threads[i] > 1 ? "s" : " ",
 			        direction == FORWARD ? "forward" : "backward", a->median * 1e3, a->lo * 1e3,
-			        a->hi * 1e3, a->n, a->is_reached ? "" : " (2 % not reached)", rate / 1e9, share);
+			        a->hi * 1e3, a->sample[0] * 1e3, a->n, a->is_reached ? "" : " (2 % not reached)",
+			        rate / 1e9, share);
 			if (r->has_target)
 				bench_print_target(share, target, "");
 			else

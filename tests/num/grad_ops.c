@@ -182,7 +182,7 @@ static double rmsnorm(struct tape *tape, void *context)
 
 static void test_norms(void **state UNUSED)
 {
-	static const int shape[][3] = {{1, 1, 2}, {2, 3, 5}, {1, 70, 9}, {3, 2, 33}}; // 70 rows: two blocks of sums
+	static const int shape[][3] = {{1, 1, 3}, {2, 3, 5}, {1, 70, 9}, {3, 2, 33}}; // 70 rows: two blocks of sums
 	for (int i = 0; i < 4; i++) {
 		const int *s = shape[i];
 		struct operands o = {{rig_tensor(&rig, s[0], s[1], s[2]), rig_tensor(&rig, 1, 1, s[2])}};
