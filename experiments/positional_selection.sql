@@ -37,8 +37,10 @@ WITH grouped AS (
 		avg(accuracy) AS accuracy,
 		sqrt(max(0, sum(accuracy * accuracy) - sum(accuracy) * avg(accuracy)) / (count(accuracy) - 1)) AS sd,
 		avg(best_accuracy) AS best_accuracy, count(steps_to_converge) AS n_converged,
-		min(steps_to_converge) AS steps_least, max(steps_to_converge) AS steps_most
-	FROM positional_selection_run
+		min(steps_to_converge) AS steps_least, max(steps_to_converge) AS steps_most,
+		json_group_array(steps_to_converge) AS steps,
+		group_concat(CASE WHEN is_finished THEN run_id END, ' ') AS run_ids
+	FROM (SELECT * FROM positional_selection_run ORDER BY scale, point_id, seed)
 	GROUP BY scale, point_id
 )
 SELECT scale, n_layer, n_head, d_select, d_select_per_head, n_planned, n_seed, n_diverged, accuracy,
@@ -47,11 +49,8 @@ SELECT scale, n_layer, n_head, d_select, d_select_per_head, n_planned, n_seed, n
 	min(1, accuracy + sd * q975 / sqrt(n_seed)) AS accuracy_hi,
 	best_accuracy,
 	-- the middle one, or the mean of the two in the middle
-	(SELECT avg(steps) FROM (SELECT r.steps_to_converge AS steps, row_number() OVER (ORDER BY r.steps_to_converge) AS rank
-		FROM positional_selection_run r WHERE r.scale = g.scale AND r.point_id = g.point_id AND r.steps_to_converge IS NOT NULL)
-		WHERE rank IN ((n_converged + 1) / 2, (n_converged + 2) / 2)) AS steps_to_converge,
-	steps_least, steps_most, n_converged,
-	(SELECT group_concat(run_id, ' ') FROM (SELECT r.run_id FROM positional_selection_run r
-		WHERE r.scale = g.scale AND r.point_id = g.point_id AND r.is_finished ORDER BY r.ordinal)) AS run_ids
-FROM grouped g LEFT JOIN t_quantile ON df = min(n_seed - 1, 300)
+	(SELECT avg(value) FROM (SELECT value, row_number() OVER (ORDER BY value) AS rank FROM json_each(steps)
+		WHERE value IS NOT NULL) WHERE rank IN ((n_converged + 1) / 2, (n_converged + 2) / 2)) AS steps_to_converge,
+	steps_least, steps_most, n_converged, run_ids
+FROM grouped LEFT JOIN t_quantile ON df = min(n_seed - 1, 300)
 ORDER BY scale, ordinal;

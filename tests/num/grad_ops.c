@@ -28,7 +28,7 @@ static int setup(void **state UNUSED)
 
 static int teardown(void **state UNUSED)
 {
-	printf("# worst relative error of an op's gradient so far: %.2e\n", worst_of_all);
+	printf("# worst relative error of an op's gradient: %.2e\n", worst_of_all);
 	rig_release(&rig);
 	return 0;
 }

@@ -3,7 +3,7 @@
 // plain double-precision loops: random odd sizes, guards around outputs, NaN in outputs that must not be read.
 #include <float.h>
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/num/guard.h"
@@ -268,6 +268,31 @@ static void test_dropout(void **state UNUSED)
 	}
 }
 
+// Through the op: two sites of a step, and two steps, have masks of their own; evaluation has none.
+static void dropout_masks_differ_by_site_and_step(void **state UNUSED)
+{
+	enum { ROWS = 40, COLUMNS = 25, N = ROWS * COLUMNS };
+	struct tensor *x = rig_tensor(&rig, 1, ROWS, COLUMNS);
+	real mask[4][N];
+	for (int i = 0; i < N; i++)
+		x->x[i] = 1;
+	for (int step = 0; step < 2; step++) {
+		rig_begin(&rig, TAPE_RECORD);
+		rig.tape.dropout_step = (unsigned)step + 7;
+		for (int site = 0; site < 2; site++)
+			memcpy(mask[2 * step + site], op_dropout(&rig.tape, x, 0.5)->x, sizeof(mask[0]));
+	}
+	for (int a = 0; a < 4; a++)
+		for (int b = 0; b < a; b++) {
+			int n_same = 0;
+			for (int i = 0; i < N; i++)
+				n_same += mask[a][i] == mask[b][i];
+			assert_true(abs(n_same - N / 2) < 6 * 16); // independent: half agree, deviation 16
+		}
+	rig_begin(&rig, TAPE_RUN);
+	assert_ptr_equal(op_dropout(&rig.tape, x, 0.5), x);
+}
+
 static void test_rope(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -405,6 +430,7 @@ int main(void)
 	        cmocka_unit_test(test_swiglu),
 	        cmocka_unit_test(test_add_and_copy),
 	        cmocka_unit_test(test_dropout),
+	        cmocka_unit_test(dropout_masks_differ_by_site_and_step),
 	        cmocka_unit_test(test_rope),
 	        cmocka_unit_test(test_cross_entropy),
 	        cmocka_unit_test(test_sum_squares),

@@ -97,6 +97,36 @@ static void a_tiny_task_is_learnt(void **state UNUSED)
 	trainer_release(&t);
 }
 
+static void assert_batch(const struct trainer *t, enum rng_purpose purpose, uint64_t first, int n)
+{
+	int token[64], target[64];
+	for (int i = 0; i < n; i++) {
+		t->task->draw(t->task_config, t->seed, purpose, first + (uint64_t)i, token, target);
+		assert_memory_equal(t->tokens + i * t->shape.T, token, (size_t)t->shape.T * sizeof(int));
+		assert_memory_equal(
+		        t->targets + i * t->shape.n_target, target, (size_t)t->shape.n_target * sizeof(int));
+	}
+}
+
+// Fresh data at every step, and evaluations from streams of their own.
+static void every_batch_is_the_next_piece_of_its_stream(void **state UNUSED)
+{
+	const struct setup *setup =
+	        build_setup("decoder n_layer=1 d_model=16 n_head=2 d_ff=16", "mha", "retrieval", "", &arena);
+	struct trainer t;
+	trainer_init(&t, setup, &adam, 6, 3, 1);
+	for (long step = 1; step < 5; step++) {
+		trainer_step(&t, step);
+		assert_batch(&t, RNG_TRAIN, (uint64_t)(step - 1) * 6, 6);
+		assert_int_equal(t.tape.dropout_step, step); // and its own dropout masks
+	}
+	trainer_evaluate(&t, RNG_VALIDATION, 6);
+	assert_batch(&t, RNG_VALIDATION, 0, 6);
+	trainer_evaluate(&t, RNG_TEST, 10);
+	assert_batch(&t, RNG_TEST, 6, 4);
+	trainer_release(&t);
+}
+
 // An evaluation draws no dropout, changes nothing, and does not depend on how its sequences are cut into batches.
 static void an_evaluation_is_a_pure_function_of_the_weights(void **state UNUSED)
 {
@@ -275,6 +305,32 @@ static void divergence_is_a_result(void **state UNUSED)
 	run_log_release(&log);
 }
 
+// What is tested are the weights of the best validation step: a run that ends there tests the same.
+static void the_best_step_is_what_is_tested(void **state UNUSED)
+{
+	static const char *const settings =
+	        "lr=0.03 schedule=constant warmup=0 weight_decay=0 optimizer=adam eval_every=2";
+	int n_before_the_end = 0;
+	for (uint64_t seed = 1; seed <= 6; seed++) {
+		struct run_log whole, cut;
+		run_log_init(&whole);
+		run_log_init(&cut);
+		assert_int_equal(run(make_setup(settings), seed, 1, &whole), 0);
+		const int best = (int)metric_of(&whole, "best_step", "validation");
+		char text[160];
+		snprintf(text, sizeof(text), "%s steps=%d", settings, best);
+		assert_int_equal(run(make_setup(text), seed, 1, &cut), 0);
+		assert_true(metric_of(&whole, "loss", "test") == metric_of(&cut, "loss", "test"));
+		assert_true(metric_of(&whole, "accuracy", "test") == metric_of(&cut, "accuracy", "test"));
+		assert_true(
+		        metric_of(&whole, "best_accuracy", "validation") == metric_of(&cut, "accuracy", "validation"));
+		n_before_the_end += best < STEPS;
+		run_log_release(&whole);
+		run_log_release(&cut);
+	}
+	assert_true(n_before_the_end > 0);
+}
+
 static void a_run_stops_when_it_is_good_enough(void **state UNUSED)
 {
 	const struct setup *setup = build_setup("decoder n_layer=2 d_model=32 n_head=2 d_ff=64", "mha",
@@ -314,12 +370,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(no_step_allocates_after_the_first),
 	        cmocka_unit_test(a_tiny_task_is_learnt),
+	        cmocka_unit_test(every_batch_is_the_next_piece_of_its_stream),
 	        cmocka_unit_test(an_evaluation_is_a_pure_function_of_the_weights),
 	        cmocka_unit_test(a_step_with_a_loss_that_is_not_finite_updates_nothing),
 	        cmocka_unit_test(a_run_stopped_anywhere_ends_with_the_same_bits),
 	        cmocka_unit_test(another_runs_or_a_damaged_checkpoint_starts_over),
 	        cmocka_unit_test(a_checkpoint_that_cannot_be_written_ends_the_run),
 	        cmocka_unit_test(divergence_is_a_result),
+	        cmocka_unit_test(the_best_step_is_what_is_tested),
 	        cmocka_unit_test(a_run_stops_when_it_is_good_enough),
 	};
 	return cmocka_run_group_tests_name("training", tests, begin, end);

@@ -90,9 +90,8 @@ static inline void multiply_visible(const struct attention_shape *s, real *score
 		for (int i = i0; i < m; i += TILE_ROWS) {
 			const int columns = tile_visible(s, i, m, p0, n) - j;
 			if (columns > 0)
-				tile_small(score + (i - i0) * ld + j, ld, a + (i - i0) * ai, ai, 1, panels,
-				        TILE_COLUMNS, cpu_min(TILE_ROWS, m - i), cpu_min(TILE_COLUMNS, columns), depth,
-				        0);
+				tile_small(score + (i - i0) * ld + j, ld, NULL, 0, a + (i - i0) * ai, ai, 1, panels,
+				        TILE_COLUMNS, cpu_min(TILE_ROWS, m - i), cpu_min(TILE_COLUMNS, columns), depth);
 		}
 }
 
@@ -101,10 +100,12 @@ static inline void multiply_weights(const struct attention_shape *s, real *c, pt
         ptrdiff_t ld, const real *panels, int width, int i0, int m, int p0, int n, int accumulate)
 {
 	for (int j = 0; j < width; j += TILE_COLUMNS, panels += (ptrdiff_t)s->S * TILE_COLUMNS)
-		for (int i = i0; i < m; i += TILE_ROWS)
-			tile_small(c + (i - i0) * ldc + j, ldc, score + (i - i0) * ld, ld, 1,
+		for (int i = i0; i < m; i += TILE_ROWS) {
+			real *to = c + (i - i0) * ldc + j;
+			tile_small(to, ldc, accumulate ? to : NULL, ldc, score + (i - i0) * ld, ld, 1,
 			        panels + (ptrdiff_t)p0 * TILE_COLUMNS, TILE_COLUMNS, cpu_min(TILE_ROWS, m - i),
-			        cpu_min(TILE_COLUMNS, width - j), tile_visible(s, i, m, p0, n), accumulate);
+			        cpu_min(TILE_COLUMNS, width - j), tile_visible(s, i, m, p0, n));
+		}
 }
 
 static inline int round_to_tile(int n)

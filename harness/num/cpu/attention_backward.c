@@ -100,9 +100,10 @@ static void add_transposed(const struct attention_shape *s, real *c, ptrdiff_t l
 			// the last positions: weights_row has set them to 0.
 			const int rows = cpu_min(TILE_ROWS, n - p), behind = p0 + p - s->q_position - i0;
 			const int first = s->causal && behind > 0 ? behind / TILE_ROWS * TILE_ROWS : 0;
-			tile_small(c + p * ldc + j, ldc, weight + first * POSITIONS + p, 1, POSITIONS,
+			real *to = c + p * ldc + j;
+			tile_small(to, ldc, to, ldc, weight + first * POSITIONS + p, 1, POSITIONS,
 			        panels + (ptrdiff_t)first * TILE_COLUMNS, TILE_COLUMNS, rows,
-			        cpu_min(TILE_COLUMNS, width - j), m - first, 1);
+			        cpu_min(TILE_COLUMNS, width - j), m - first);
 		}
 }
 

@@ -55,9 +55,10 @@ static void pack_panel(real *panel, const struct gemm *g, int p0, int k, int j0)
 			panel[(ptrdiff_t)p * TILE_COLUMNS + j] = from[(ptrdiff_t)j * g->ldb + p];
 }
 
-// One panel's worth of columns for rows i0..i0+m-1 of C. A is read in place, or from pack_a's panels unless NULL.
+// One panel's worth of columns for rows i0..i0+m-1 of C. A is read in place, or from pack_a's panels unless
+// NULL; bias (padded to whole panels, or NULL) is what the first block of depth starts from.
 static void multiply_panel(const struct gemm *g, const real *packed_a, const real *panel, int p0, int k, int j0, int i0,
-        int m, int accumulate)
+        int m, const real *bias, int accumulate)
 {
 	const ptrdiff_t ai = g->form == GEMM_TN ? 1 : g->lda;
 	const ptrdiff_t ap = packed_a ? TILE_ROWS : g->form == GEMM_TN ? g->lda : 1;
@@ -67,22 +68,20 @@ static void multiply_panel(const struct gemm *g, const real *packed_a, const rea
 		int rows = cpu_min(TILE_ROWS, i0 + m - i);
 		const real *a = packed_a ? packed_a + (ptrdiff_t)(i - i0) * k : g->a + i * ai + p0 * ap;
 		real *c = g->c + i * g->ldc + j0;
+		const real *init = accumulate ? c : bias ? bias + j0 : NULL;
+		ptrdiff_t ldi = accumulate ? g->ldc : 0;
 		if (columns % VEC == 0) {
-			tile_small(c, g->ldc, a, ai, ap, panel, TILE_COLUMNS, rows, columns, k, accumulate);
+			tile_small(c, g->ldc, init, ldi, a, ai, ap, panel, TILE_COLUMNS, rows, columns, k);
 			continue;
 		}
 		for (int r = 0; accumulate && r < rows; r++)
 			memcpy(spill + r * TILE_COLUMNS, c + r * g->ldc, (size_t)columns * sizeof(real));
-		tile_small(spill, TILE_COLUMNS, a, ai, ap, panel, TILE_COLUMNS, rows, columns, k, accumulate);
+		if (accumulate)
+			init = spill, ldi = TILE_COLUMNS;
+		tile_small(spill, TILE_COLUMNS, init, ldi, a, ai, ap, panel, TILE_COLUMNS, rows, columns, k);
 		for (int r = 0; r < rows; r++)
 			memcpy(c + r * g->ldc, spill + r * TILE_COLUMNS, (size_t)columns * sizeof(real));
 	}
-}
-
-static void set_rows(const struct gemm *g, int i0, int m)
-{
-	for (int i = i0; i < i0 + m; i++)
-		memcpy(g->c + i * g->ldc, g->bias, (size_t)g->n * sizeof(real));
 }
 
 // Packs rows p0..p0+k-1 of a transposed A, columns i0..i0+m-1, as panels (k, TILE_ROWS).
@@ -123,7 +122,7 @@ static void gemm_by_columns(const struct exec *exec, const struct gemm *g)
 			for (int j = n_panel * column_part / n_column_part;
 			        j < n_panel * (column_part + 1) / n_column_part; j++) {
 				pack_panel(panel, g, p0, depth, j * TILE_COLUMNS);
-				multiply_panel(g, is_packed ? a : NULL, panel, p0, depth, j * TILE_COLUMNS, i0, m,
+				multiply_panel(g, is_packed ? a : NULL, panel, p0, depth, j * TILE_COLUMNS, i0, m, NULL,
 				        g->accumulate || p0 > 0);
 			}
 		}
@@ -136,7 +135,11 @@ static void gemm_by_rows(const struct exec *exec, const struct gemm *g)
 {
 	const int n_panel = cpu_blocks(g->n, TILE_COLUMNS), n_block = cpu_blocks(g->m, ROWS);
 	struct arena_mark mark = arena_mark(exec->scratch);
-	real *packed = arena_alloc(exec->scratch, (size_t)n_panel * TILE_COLUMNS * (size_t)g->k * sizeof(real));
+	const size_t width = (size_t)n_panel * TILE_COLUMNS;
+	real *packed = arena_alloc(exec->scratch, width * (size_t)g->k * sizeof(real));
+	real *bias = g->bias ? arena_zalloc(exec->scratch, width * sizeof(real)) : NULL; // padded to whole panels
+	if (bias)
+		memcpy(bias, g->bias, (size_t)g->n * sizeof(real));
 #pragma omp parallel num_threads(exec->n_thread) if (exec->n_thread > 1)
 	{
 #pragma omp for schedule(static)
@@ -145,16 +148,20 @@ static void gemm_by_rows(const struct exec *exec, const struct gemm *g)
 #pragma omp for schedule(static)
 		for (int block = 0; block < n_block; block++) {
 			int i0 = block * ROWS, m = cpu_min(ROWS, g->m - i0);
-			if (g->bias)
-				set_rows(g, i0, m);
 			for (int p0 = 0; p0 < g->k; p0 += DEPTH)
 				for (int panel = 0; panel < n_panel; panel++)
 					multiply_panel(g, NULL, packed + (ptrdiff_t)(panel * g->k + p0) * TILE_COLUMNS,
-					        p0, cpu_min(DEPTH, g->k - p0), panel * TILE_COLUMNS, i0, m,
-					        g->accumulate || g->bias || p0 > 0);
+					        p0, cpu_min(DEPTH, g->k - p0), panel * TILE_COLUMNS, i0, m, bias,
+					        g->accumulate || p0 > 0);
 		}
 	}
 	arena_rewind(exec->scratch, mark);
+}
+
+static void set_rows(const struct gemm *g, int i0, int m)
+{
+	for (int i = i0; i < i0 + m; i++)
+		memcpy(g->c + i * g->ldc, g->bias, (size_t)g->n * sizeof(real));
 }
 
 static void blas(const struct gemm *g, int i0, int m)

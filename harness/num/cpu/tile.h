@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The one small matrix kernel under gemm and attention: a 6 x 16 block of C (float; 6 x 8 in double) in registers.
-//   C (m, n) = [C +] sum over p of A(i, p) B(p, j)
+//   C (m, n) = init (m, n) + sum over p of A(i, p) B(p, j)
+// init is C itself to add to it, a bias (ldi 0: every row the same), or NULL for zero.
 // A is read through two strides, so that a transposed A needs no copy; rows of B and C are contiguous in j and must
 // be readable (and, for C, writable) up to a multiple of VEC columns.
 // Every number of C is one chain of multiply-adds in the order of p, whatever the blocking: results do not depend on
@@ -13,13 +14,14 @@
 
 enum { TILE_ROWS = 6, TILE_COLUMNS = 2 * VEC };
 
-__attribute__((always_inline)) static inline void tile_fixed(real *c, ptrdiff_t ldc, const real *a, ptrdiff_t ai,
-        ptrdiff_t ap, const real *b, ptrdiff_t ldb, int k, int accumulate, const int rows, const int vectors)
+__attribute__((always_inline)) static inline void tile_fixed(real *c, ptrdiff_t ldc, const real *init, ptrdiff_t ldi,
+        const real *a, ptrdiff_t ai, ptrdiff_t ap, const real *b, ptrdiff_t ldb, int k, const int rows,
+        const int vectors)
 {
 	vec sum[TILE_ROWS][2];
 	for (int i = 0; i < rows; i++)
 		for (int j = 0; j < vectors; j++)
-			sum[i][j] = accumulate ? vec_load(c + i * ldc + j * VEC) : (vec){0};
+			sum[i][j] = init ? vec_load(init + i * ldi + j * VEC) : (vec){0};
 	for (int p = 0; p < k; p++) {
 		vec bp[2];
 		for (int j = 0; j < vectors; j++)
@@ -38,15 +40,15 @@ __attribute__((always_inline)) static inline void tile_fixed(real *c, ptrdiff_t 
 }
 
 // Up to TILE_ROWS rows and TILE_COLUMNS columns.
-static inline void tile_small(real *c, ptrdiff_t ldc, const real *a, ptrdiff_t ai, ptrdiff_t ap, const real *b,
-        ptrdiff_t ldb, int m, int n, int k, int accumulate)
+static inline void tile_small(real *c, ptrdiff_t ldc, const real *init, ptrdiff_t ldi, const real *a, ptrdiff_t ai,
+        ptrdiff_t ap, const real *b, ptrdiff_t ldb, int m, int n, int k)
 {
 #define ROWS(r)                                                                                                        \
 	case r:                                                                                                        \
 		if (n > VEC)                                                                                           \
-			tile_fixed(c, ldc, a, ai, ap, b, ldb, k, accumulate, r, 2);                                    \
+			tile_fixed(c, ldc, init, ldi, a, ai, ap, b, ldb, k, r, 2);                                     \
 		else                                                                                                   \
-			tile_fixed(c, ldc, a, ai, ap, b, ldb, k, accumulate, r, 1);                                    \
+			tile_fixed(c, ldc, init, ldi, a, ai, ap, b, ldb, k, r, 1);                                     \
 		break;
 	switch (m) {
 		ROWS(1)
@@ -57,19 +59,6 @@ static inline void tile_small(real *c, ptrdiff_t ldc, const real *a, ptrdiff_t a
 		ROWS(6)
 	}
 #undef ROWS
-}
-
-// Any m and n; B and C as row-major blocks padded to VEC columns.
-static inline void tile_block(real *c, ptrdiff_t ldc, const real *a, ptrdiff_t ai, ptrdiff_t ap, const real *b,
-        ptrdiff_t ldb, int m, int n, int k, int accumulate)
-{
-	for (int j = 0; j < n; j += TILE_COLUMNS) {
-		int columns = n - j < TILE_COLUMNS ? n - j : TILE_COLUMNS;
-		for (int i = 0; i < m; i += TILE_ROWS) {
-			int rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
-			tile_small(c + i * ldc + j, ldc, a + i * ai, ai, ap, b + j, ldb, rows, columns, k, accumulate);
-		}
-	}
 }
 
 #endif
