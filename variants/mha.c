@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Multi-head attention: every head has its own query, key and value.
-//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h: softmax(q_h k_h^T / sqrt(d_head)) v_h,  out = heads W_o^T
+//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h: softmax(q_h k_h^T / sqrt(d_head)) v_h,  out = heads
+//   W_o^T
 // Cached per token and layer: k and v, n_head * d_head numbers each.
 // Source: Vaswani et al. 2017; the baseline of papers A (QKV), B, C and D (reference/papers.md E.2).
 #include "variants/variant.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Thin keys, full values: queries and keys of d_select numbers over all heads, values of d_model; trained from scratch.
-//   q = x W_q^T,  k = x W_k^T  (d_select),  v = x W_v^T,  head h: softmax(q_h k_h^T / sqrt(r)) v_h,  r = d_select / n_head
+//   q = x W_q^T,  k = x W_k^T  (d_select),  v = x W_v^T,  head h: softmax(q_h k_h^T / sqrt(r)) v_h,  r = d_select /
+//   n_head
 // Cached per token and layer: k (d_select numbers) and v (n_head * d_head numbers).
 // Source: paper B, "asymmetric attention" (reference/papers.md B.1). Equals mha at d_select = n_head * d_head.
 #include "variants/variant.h"

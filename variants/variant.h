@@ -33,15 +33,15 @@ struct param_shape {
 	const char *name; // "w_q"; the layer's number is put before it
 	int rows, cols;
 	enum param_init init;
-	int fan_in;       // numbers that one output sums over
+	int fan_in; // numbers that one output sums over
 };
 
 enum dtype { DTYPE_F32 };
 
 // What is cached per token, in each layer that keeps its own copy.
 struct stream_shape {
-	const char *name;   // "k"
-	int elements;       // numbers per token
+	const char *name; // "k"
+	int elements;     // numbers per token
 	enum dtype dtype;
 	int scale_bytes;    // bytes per token beside the elements (scales of a quantised stream)
 	int window;         // 0: every position is kept; w: only the last w
@@ -56,12 +56,12 @@ struct attn_cache; // where the streams of one layer live (harness/model/cache.h
 struct attn {
 	struct tape *tape;
 	const struct attn_dims *dims;
-	const void *config;             // the variant's own config struct
-	struct tensor *const *param;    // in the order of params()
-	struct tensor *x;               // (B, T, d_model), normalised input at the new positions
-	struct tensor *x_q;             // (B, T_q, d_model): the rows whose output is wanted; x itself when all are
-	int q_from;                     // x_q's first row is row q_from of x
-	struct attn_cache *cache;       // NULL when training
+	const void *config;          // the variant's own config struct
+	struct tensor *const *param; // in the order of params()
+	struct tensor *x;            // (B, T, d_model), normalised input at the new positions
+	struct tensor *x_q;          // (B, T_q, d_model): the rows whose output is wanted; x itself when all are
+	int q_from;                  // x_q's first row is row q_from of x
+	struct attn_cache *cache;    // NULL when training
 };
 
 // Hands the new rows (B, T, elements) of a stream to the cache and returns all S positions to attend to
@@ -79,10 +79,10 @@ struct equals_claim {
 };
 
 struct variant {
-	const char *name, *summary;       // summary: one line for `kvlab list`
+	const char *name, *summary; // summary: one line for `kvlab list`
 	size_t config_bytes;
-	const struct option *options;     // ends with a NULL key
-	const struct equals_claim *equals;// ends with a NULL setting; may be NULL
+	const struct option *options;      // ends with a NULL key
+	const struct equals_claim *equals; // ends with a NULL setting; may be NULL
 	// 0, or -1 with the one sentence why these dims are refused.
 	int (*check)(const struct attn_dims *dims, const void *config, struct err *err);
 	// Fill the table, return the number of rows.

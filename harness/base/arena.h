@@ -14,11 +14,11 @@ struct arena_chunk;
 
 struct arena {
 	struct arena_chunk *first, *current;
-	size_t chunk_bytes;      // least size of a new chunk
-	size_t used_bytes;       // handed out since the last reset
-	size_t peak_bytes;       // most ever handed out
-	size_t allocated_bytes;  // taken from the system
-	unsigned long n_grow;    // times the system was asked: constant once a training step has run
+	size_t chunk_bytes;     // least size of a new chunk
+	size_t used_bytes;      // handed out since the last reset
+	size_t peak_bytes;      // most ever handed out
+	size_t allocated_bytes; // taken from the system
+	unsigned long n_grow;   // times the system was asked: constant once a training step has run
 };
 
 struct arena_mark {

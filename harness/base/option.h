@@ -22,11 +22,11 @@ enum option_type {
 struct option {
 	const char *key;
 	enum option_type type;
-	size_t offset;          // of the field in the config struct
-	const char *initial;    // default, spelled as a spec would spell it
-	double least, most;     // allowed range of OPTION_INT and OPTION_REAL, both ends included
-	const char *choices;    // OPTION_CHOICE: "constant|linear|cosine"
-	const char *help;       // one line, with the unit
+	size_t offset;       // of the field in the config struct
+	const char *initial; // default, spelled as a spec would spell it
+	double least, most;  // allowed range of OPTION_INT and OPTION_REAL, both ends included
+	const char *choices; // OPTION_CHOICE: "constant|linear|cosine"
+	const char *help;    // one line, with the unit
 };
 
 // Fills every field of config from the defaults. Aborts if a default does not parse (our bug).

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "harness/base/rng.h"
 
-#include <Random123/philox.h>
 #include <math.h>
+#include <Random123/philox.h>
 #include <string.h>
 
 // Counter layout: word 0 the block within the stream, words 1 and 2 the index, word 3 the purpose.
@@ -17,8 +17,8 @@ void rng_block(uint32_t out[4], uint64_t seed, enum rng_purpose purpose, uint64_
 struct rng rng_make(uint64_t seed, enum rng_purpose purpose, uint64_t index)
 {
 	return (struct rng){
-		.key = {(uint32_t)seed, (uint32_t)(seed >> 32)},
-		.counter = {0, (uint32_t)index, (uint32_t)(index >> 32), (uint32_t)purpose},
+	        .key = {(uint32_t)seed, (uint32_t)(seed >> 32)},
+	        .counter = {0, (uint32_t)index, (uint32_t)(index >> 32), (uint32_t)purpose},
 	};
 }
 

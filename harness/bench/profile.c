@@ -63,11 +63,11 @@ TIMED(PROFILE_NORM, norm_backward,
         (const struct exec *e, real *dx, int ax, real *dgain, int ag, real *dbias, int ab, const real *dout,
                 const real *x, const real *stat, const real *gain, int m, int n, int is_rms),
         e, dx, ax, dgain, ag, dbias, ab, dout, x, stat, gain, m, n, is_rms)
-TIMED(PROFILE_UNARY, unary, (const struct exec *e, real *out, const real *x, long n, enum unary kind), e, out, x, n,
-        kind)
+TIMED(PROFILE_UNARY, unary, (const struct exec *e, real *out, real *slope, const real *x, long n, enum unary kind), e,
+        out, slope, x, n, kind)
 TIMED(PROFILE_UNARY, unary_backward,
-        (const struct exec *e, real *dx, const real *dout, const real *x, long n, enum unary kind, int accumulate), e,
-        dx, dout, x, n, kind, accumulate)
+        (const struct exec *e, real *dx, const real *dout, const real *slope, long n, int accumulate), e, dx, dout,
+        slope, n, accumulate)
 TIMED(PROFILE_OTHER, swiglu, (const struct exec *e, real *out, const real *x, int m, int n), e, out, x, m, n)
 TIMED(PROFILE_OTHER, swiglu_backward,
         (const struct exec *e, real *dx, const real *dout, const real *x, int m, int n, int accumulate), e, dx, dout, x,

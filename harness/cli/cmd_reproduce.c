@@ -27,7 +27,8 @@ static int tick(void *context, double fraction)
 static const struct metric *find(const struct metric *list, long n, const struct metric *like)
 {
 	for (long i = 0; i < n; i++)
-		if (list[i].step == like->step && !strcmp(list[i].name, like->name) && !strcmp(list[i].split, like->split))
+		if (list[i].step == like->step && !strcmp(list[i].name, like->name) &&
+		        !strcmp(list[i].split, like->split))
 			return &list[i];
 	return NULL;
 }
@@ -51,29 +52,34 @@ static long compare(const struct store_run_full *stored, const struct run_log *a
 			continue;
 		n_different++;
 		if (!b)
-			printf("differs: %s/%s step %ld: stored %.17g (%a), now missing\n", a->name, a->split, a->step, a->value, a->value);
+			printf("differs: %s/%s step %ld: stored %.17g (%a), now missing\n", a->name, a->split, a->step,
+			        a->value, a->value);
 		else
-			printf("differs: %s/%s step %ld: stored %.17g (%a), now %.17g (%a)\n", a->name, a->split, a->step, a->value,
-			        a->value, b->value, b->value);
+			printf("differs: %s/%s step %ld: stored %.17g (%a), now %.17g (%a)\n", a->name, a->split,
+			        a->step, a->value, a->value, b->value, b->value);
 	}
 	for (long i = 0; i < again->n_metric; i++) {
 		const struct metric *b = &again->metric[i];
 		if (!strcmp(b->split, "time") || find(stored->metric, stored->n_metric, b))
 			continue;
 		n_different++;
-		printf("differs: %s/%s step %ld: not stored, now %.17g (%a)\n", b->name, b->split, b->step, b->value, b->value);
+		printf("differs: %s/%s step %ld: not stored, now %.17g (%a)\n", b->name, b->split, b->step, b->value,
+		        b->value);
 	}
 	return n_different;
 }
 
 static void explain(struct store *store, const struct store_run_full *stored)
 {
-	const int other_build = stored->build_id != store_build_id(store), other_machine = stored->machine_id != store_machine_id(store);
+	const int other_build = stored->build_id != store_build_id(store),
+	          other_machine = stored->machine_id != store_machine_id(store);
 	if (other_build)
-		printf("the run was made by another build (commit %.12s, binary %.12s): compiler, flags, BLAS or sources may change bits\n",
+		printf("the run was made by another build (commit %.12s, binary %.12s): compiler, flags, BLAS or "
+		       "sources may change bits\n",
 		        stored->git_commit, stored->binary_hash);
 	if (other_machine)
-		printf("the run was made on another machine (%s): BLAS and the maths library choose their kernels by CPU\n",
+		printf("the run was made on another machine (%s): BLAS and the maths library choose their kernels by "
+		       "CPU\n",
 		        stored->machine);
 	if (!other_build && !other_machine)
 		printf("same build, same machine: this should not happen; it is a bug or a fault of the hardware\n");

@@ -86,19 +86,21 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        .checkpoint_every_s = cli_int(args, "checkpoint-every", 10)};
 	struct plan plan;
 	if (strcmp(cli_text(args, "device", "cpu"), "cpu")) {
-		err_set(err, "--device '%s': this build has the cpu backend only (leave DEVICE out)", cli_text(args, "device", ""));
+		err_set(err, "--device '%s': this build has the cpu backend only (leave DEVICE out)",
+		        cli_text(args, "device", ""));
 		return COMMAND_USAGE;
 	}
 	if (cli_text(args, "model", NULL)) {
-		err_set(err, "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)", spec->path,
-		        spec->point[0].setup.procedure->name);
+		err_set(err, "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)",
+		        spec->path, spec->point[0].setup.procedure->name);
 		return COMMAND_USAGE;
 	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
 		return COMMAND_USAGE;
 	}
-	if (report_check(spec->report_json, err) || plan_estimate(&plan, spec, err) || plan_check_memory(&plan, spec, worker.n_worker, err))
+	if (report_check(spec->report_json, err) || plan_estimate(&plan, spec, err) ||
+	        plan_check_memory(&plan, spec, worker.n_worker, err))
 		return COMMAND_USAGE;
 	provenance_build(&build, spec->arena);
 	if (store_open(&store, db, 1, err))
@@ -114,7 +116,10 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 		err_set(err, "stopped; finished runs are kept, the same command goes on from here");
 		return COMMAND_FAULT;
 	}
-	return report(db, spec, cli_flag(args, "no-plots") ? NULL : cli_text(args, "plots", "plots"), err) ? COMMAND_FAULT : status ? COMMAND_FAILED : COMMAND_DONE;
+	return report(db, spec, cli_flag(args, "no-plots") ? NULL : cli_text(args, "plots", "plots"), err)
+	               ? COMMAND_FAULT
+	       : status ? COMMAND_FAILED
+	                : COMMAND_DONE;
 }
 
 static int run(int argc, char **argv, struct err *err)

@@ -24,8 +24,8 @@ double streams_bytes_per_token(const struct variant *variant, const struct attn_
 	return bytes;
 }
 
-int cache_init(struct cache *cache, const struct variant *variant, const struct attn_dims *dims, const void *config, int B,
-        int capacity, struct arena *arena, struct err *err)
+int cache_init(struct cache *cache, const struct variant *variant, const struct attn_dims *dims, const void *config,
+        int B, int capacity, struct arena *arena, struct err *err)
 {
 	*cache = (struct cache){.B = B, .capacity = capacity};
 	cache->n_stream = variant->streams(dims, config, cache->shape);
@@ -33,9 +33,12 @@ int cache_init(struct cache *cache, const struct variant *variant, const struct 
 	for (int s = 0; s < cache->n_stream; s++) {
 		const struct stream_shape *shape = &cache->shape[s];
 		if (shape->window || shape->scale_bytes || shape->layers_sharing != 1)
-			return err_set(err, "variant '%s': stream '%s' asks for a window, scales or sharing, which the cache does not store",
+			return err_set(err,
+			        "variant '%s': stream '%s' asks for a window, scales or sharing, which the cache does "
+			        "not store",
 			        variant->name, shape->name);
-		size_t bytes = (size_t)B * (size_t)capacity * (size_t)shape->elements * (size_t)element_bytes(shape->dtype);
+		size_t bytes =
+		        (size_t)B * (size_t)capacity * (size_t)shape->elements * (size_t)element_bytes(shape->dtype);
 		for (int l = 0; l < dims->n_layer; l++) {
 			cache->layer[l].cache = cache;
 			cache->layer[l].stream[s] = arena_alloc(arena, bytes);
@@ -58,8 +61,8 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 	const struct cache *cache = layer->cache;
 	const int elements = cache->shape[stream].elements, S = cache->length + rows->T;
 	if (rows->C != elements || rows->B != cache->B || S > cache->capacity)
-		BUG("stream '%s': (%d, %d, %d) onto %d of %d positions", cache->shape[stream].name, rows->B, rows->T, rows->C,
-		        cache->length, cache->capacity);
+		BUG("stream '%s': (%d, %d, %d) onto %d of %d positions", cache->shape[stream].name, rows->B, rows->T,
+		        rows->C, cache->length, cache->capacity);
 	struct tensor *all = arena_zalloc(a->tape->step, sizeof(*all));
 	*all = (struct tensor){.B = rows->B, .T = S, .C = elements, .t_stride = elements};
 	all->b_stride = (ptrdiff_t)cache->capacity * elements;

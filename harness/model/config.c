@@ -17,7 +17,8 @@ const struct option model_options[] = {
         {"tied_head", OPTION_BOOL, FIELD(tied_head), "false", 0, 1, NULL, "the head is the token table"},
         {"head_bias", OPTION_BOOL, FIELD(head_bias), "false", 0, 1, NULL, "the head has a bias"},
         {"norm", OPTION_CHOICE, FIELD(norm), "layer", 0, 0, "layer|rms", "which norm"},
-        {"norm_place", OPTION_CHOICE, FIELD(norm_place), "pre", 0, 0, "pre|post", "before or after each residual branch"},
+        {"norm_place", OPTION_CHOICE, FIELD(norm_place), "pre", 0, 0, "pre|post",
+                "before or after each residual branch"},
         {"final_norm", OPTION_BOOL, FIELD(final_norm), "true", 0, 1, NULL, "a norm before the head"},
         {"activation", OPTION_CHOICE, FIELD(activation), "gelu", 0, 0, "gelu|relu|swiglu", "of the feed-forward part"},
         {"position", OPTION_CHOICE, FIELD(position), "learned", 0, 0, "none|learned|sinusoidal",
@@ -39,17 +40,20 @@ int model_config_resolve(struct model_config *c, int task_vocab, int task_T, str
 		return err_set(err, "n_head %d is not a multiple of n_kv_head %d", c->n_head, c->n_kv_head);
 	if (c->d_head == 0) {
 		if (c->d_model % c->n_head)
-			return err_set(err, "d_model %d is not divisible by n_head %d (or give d_head)", c->d_model, c->n_head);
+			return err_set(err, "d_model %d is not divisible by n_head %d (or give d_head)", c->d_model,
+			        c->n_head);
 		c->d_head = c->d_model / c->n_head;
 	}
 	if (c->n_vocab == 0)
 		c->n_vocab = task_vocab;
 	if (c->n_vocab < task_vocab)
-		return err_set(err, "the task needs %d tokens but n_vocab is %d (leave it 0 to follow the task)", task_vocab, c->n_vocab);
+		return err_set(err, "the task needs %d tokens but n_vocab is %d (leave it 0 to follow the task)",
+		        task_vocab, c->n_vocab);
 	if (c->n_ctx == 0)
 		c->n_ctx = task_T;
 	if (c->n_ctx < task_T)
-		return err_set(err, "the task's sequences have %d tokens but n_ctx is %d (leave it 0 to follow the task)", task_T,
+		return err_set(err,
+		        "the task's sequences have %d tokens but n_ctx is %d (leave it 0 to follow the task)", task_T,
 		        c->n_ctx);
 	if (c->tied_head && c->head_bias)
 		return err_set(err, "a tied head has no bias: set head_bias or tied_head to false");

@@ -19,7 +19,7 @@ enum init_kind {
 
 struct model_config {
 	int n_layer, d_model, n_head, n_kv_head, d_head, d_ff;
-	int n_vocab, n_ctx;       // 0: what the task needs
+	int n_vocab, n_ctx; // 0: what the task needs
 	int causal, bias, tied_head, head_bias;
 	int norm, norm_place, final_norm, activation, position, init; // the enums above
 	double init_std, norm_eps, dropout;

@@ -2,14 +2,16 @@
 // One forward pass for everything: training, evaluation, prefill and decode (with a cache), counting.
 #include "harness/model/model.h"
 
-static struct tensor *norm(struct tape *tape, const struct model *m, struct tensor *x, struct tensor *gain, struct tensor *bias)
+static struct tensor *norm(
+        struct tape *tape, const struct model *m, struct tensor *x, struct tensor *gain, struct tensor *bias)
 {
 	if (m->config.norm == NORM_RMS)
 		return op_rmsnorm(tape, x, gain, m->config.norm_eps);
 	return op_layernorm(tape, x, gain, bias, m->config.norm_eps);
 }
 
-static struct tensor *feed_forward(struct tape *tape, const struct model *m, const struct model_layer *l, struct tensor *x)
+static struct tensor *feed_forward(
+        struct tape *tape, const struct model *m, const struct model_layer *l, struct tensor *x)
 {
 	struct tensor *h = op_linear(tape, x, l->ff_in, l->ff_in_bias);
 	if (m->config.activation == ACT_SWIGLU)
@@ -19,8 +21,8 @@ static struct tensor *feed_forward(struct tape *tape, const struct model *m, con
 	return op_linear(tape, h, l->ff_out, l->ff_out_bias);
 }
 
-static struct tensor *attention(struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q,
-        struct cache *cache)
+static struct tensor *attention(
+        struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q, struct cache *cache)
 {
 	struct attn a = {.tape = tape,
 	        .dims = &m->dims,
@@ -37,8 +39,8 @@ static struct tensor *attention(struct tape *tape, const struct model *m, int la
 }
 
 // Block `layer` on x (B, T, d_model); returns rows q_from..q_from+n_q-1 of its output.
-static struct tensor *block(struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q,
-        struct cache *cache)
+static struct tensor *block(
+        struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q, struct cache *cache)
 {
 	const struct model_layer *l = &m->layer[layer];
 	const double p = m->config.dropout;

@@ -36,7 +36,8 @@ static void init_layer(struct model *m, int i)
 {
 	const struct model_config *c = &m->config;
 	struct model_layer *l = &m->layer[i];
-	const int has_norm_bias = c->bias && c->norm == NORM_LAYER, ff_rows = c->activation == ACT_SWIGLU ? 2 * c->d_ff : c->d_ff;
+	const int has_norm_bias = c->bias && c->norm == NORM_LAYER,
+	          ff_rows = c->activation == ACT_SWIGLU ? 2 * c->d_ff : c->d_ff;
 	l->norm1_gain = add_layer(m, i, "norm1_gain", 1, c->d_model, INIT_ONE, 0);
 	if (has_norm_bias)
 		l->norm1_bias = add_layer(m, i, "norm1_bias", 1, c->d_model, INIT_ZERO, 0);
@@ -46,7 +47,8 @@ static void init_layer(struct model *m, int i)
 		BUG("variant '%s' has %d parameters, more than %d", m->variant->name, n, VARIANT_PARAMS);
 	for (int p = 0; p < n; p++)
 		if (shape[p].rows)
-			l->attn[p] = add_layer(m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
+			l->attn[p] = add_layer(
+			        m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
 	l->norm2_gain = add_layer(m, i, "norm2_gain", 1, c->d_model, INIT_ONE, 0);
 	if (has_norm_bias)
 		l->norm2_bias = add_layer(m, i, "norm2_bias", 1, c->d_model, INIT_ZERO, 0);
@@ -86,7 +88,8 @@ void model_init(struct model *m, const struct model_config *config, const struct
 		if (config->bias && config->norm == NORM_LAYER)
 			m->norm_bias = add(m, "norm_bias", 1, config->d_model, INIT_ZERO, 0);
 	}
-	m->head = config->tied_head ? m->token : add(m, "head", config->n_vocab, config->d_model, INIT_WEIGHT, config->d_model);
+	m->head = config->tied_head ? m->token
+	                            : add(m, "head", config->n_vocab, config->d_model, INIT_WEIGHT, config->d_model);
 	if (config->head_bias)
 		m->head_bias = add(m, "head_bias", 1, config->n_vocab, INIT_BIAS, config->d_model);
 	// Every parameter begins on its own boundary unless the one before ends on one anyway.

@@ -39,7 +39,7 @@ struct model {
 	real *x, *dx;              // the block: values and gradients
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
-	real *sinusoid;            // (n_ctx, d_model), fixed; NULL without
+	real *sinusoid; // (n_ctx, d_model), fixed; NULL without
 };
 
 // Shapes and names, memory from arena; the tensors' values stay NULL. config must be resolved and checked.
@@ -57,8 +57,8 @@ void model_settle_gradients(struct model *model);
 // tokens (B, T) at positions first..first+T-1, first = cache ? cache->length : 0. Logits (B, n_q, n_vocab) of positions
 // q_from..q_from+n_q-1 of the T; the last layer computes nothing that only others would need. With a cache the new
 // positions are appended to it. tokens must stay valid until tape_backward.
-struct tensor *model_forward(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from, int n_q,
-        struct cache *cache);
+struct tensor *model_forward(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from,
+        int n_q, struct cache *cache);
 
 // Bytes cached per token over all layers, from the variant's streams.
 double model_cache_bytes_per_token(const struct model *model);

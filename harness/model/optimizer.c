@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-void optimizer_init(struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena)
+void optimizer_init(
+        struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena)
 {
 	o->config = *config;
 	o->m = arena_zalloc(arena, (size_t)model->n_padded * sizeof(real));
@@ -21,7 +22,8 @@ double optimizer_lr(const struct optimizer_config *c, long step)
 	return c->lr_floor + (c->lr - c->lr_floor) * (share < 0 ? 0 : share);
 }
 
-double optimizer_step(struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend)
+double optimizer_step(
+        struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend)
 {
 	const struct optimizer_config *c = &o->config;
 	const double norm = sqrt(backend->sum_squares(exec, model->dx, model->n_padded));
@@ -39,7 +41,8 @@ double optimizer_step(struct optimizer *o, struct model *model, long step, const
 		const struct model_param *param = &model->param[p];
 		const ptrdiff_t at = param->tensor.x - model->x;
 		adam.weight_decay = param->decays ? c->weight_decay : 0;
-		backend->adam(exec, model->x + at, o->m + at, o->v + at, param->tensor.dx, (long)param->tensor.T * param->tensor.C, &adam);
+		backend->adam(exec, model->x + at, o->m + at, o->v + at, param->tensor.dx,
+		        (long)param->tensor.T * param->tensor.C, &adam);
 	}
 	return norm;
 }

@@ -10,11 +10,11 @@ extern "C" {
 enum schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 
 struct optimizer_config {
-	double lr, lr_floor;       // highest and last learning rate
+	double lr, lr_floor;                    // highest and last learning rate
 	double beta1, beta2, eps, weight_decay; // decay is decoupled (AdamW); 0: Adam
-	double clip;               // largest global norm of the gradient; 0: no clipping
-	int schedule;              // enum schedule
-	long warmup, steps;        // linear rise over the first `warmup` steps; length of the schedule
+	double clip;                            // largest global norm of the gradient; 0: no clipping
+	int schedule;                           // enum schedule
+	long warmup, steps;                     // linear rise over the first `warmup` steps; length of the schedule
 };
 
 struct optimizer {
@@ -22,11 +22,13 @@ struct optimizer {
 	real *m, *v; // moments, in the layout of model->x; part of a checkpoint
 };
 
-void optimizer_init(struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena);
+void optimizer_init(
+        struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena);
 // Learning rate of step 1, 2, ... steps: rises linearly over the warm-up, then falls to lr_floor at the last step.
 double optimizer_lr(const struct optimizer_config *config, long step);
 // One update from model->dx. Returns the global norm of the gradient before clipping.
-double optimizer_step(struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend);
+double optimizer_step(
+        struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend);
 
 #ifdef __cplusplus
 }

@@ -69,51 +69,53 @@ struct backend {
 
 	// out (B*T, C) = table[token] + position[first + t] (position may be NULL).
 	void (*embed)(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B,
-	              int T, int C, int first);
+	        int T, int C, int first);
 	// dtable (n_vocab, C), dposition (n_ctx, C); either may be NULL.
 	void (*embed_backward)(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
-	                       int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T,
-	                       int C, int first);
+	        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C,
+	        int first);
 
 	// stat keeps (mean, 1/deviation) per row for backward: (m, 2); NULL when not recording. bias NULL with
 	// is_rms: out = x / rms(x) * gain.
-	void (*norm)(const struct exec *, real *out, real *stat, const real *x, const real *gain, const real *bias, int m,
-	             int n, double eps, int is_rms);
+	void (*norm)(const struct exec *, real *out, real *stat, const real *x, const real *gain, const real *bias,
+	        int m, int n, double eps, int is_rms);
 	void (*norm_backward)(const struct exec *, real *dx, int accumulate_x, real *dgain, int accumulate_gain,
-	                      real *dbias, int accumulate_bias, const real *dout, const real *x, const real *stat,
-	                      const real *gain, int m, int n, int is_rms);
+	        real *dbias, int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain,
+	        int m, int n, int is_rms);
 
-	void (*unary)(const struct exec *, real *out, const real *x, long n, enum unary kind);
-	void (*unary_backward)(const struct exec *, real *dx, const real *dout, const real *x, long n, enum unary kind,
-	                       int accumulate);
+	// slope (n), if not NULL, keeps the derivative for backward: GELU's comes nearly free with its value.
+	void (*unary)(const struct exec *, real *out, real *slope, const real *x, long n, enum unary kind);
+	// dx = [dx +] dout * slope, all (n).
+	void (*unary_backward)(
+	        const struct exec *, real *dx, const real *dout, const real *slope, long n, int accumulate);
 	// x (m, 2n) = (gate, up); out (m, n) = gate * sigmoid(gate) * up.
 	void (*swiglu)(const struct exec *, real *out, const real *x, int m, int n);
-	void (*swiglu_backward)(const struct exec *, real *dx, const real *dout, const real *x, int m, int n,
-	                        int accumulate);
+	void (*swiglu_backward)(
+	        const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate);
 	// out = a + b, (m, n), rows strided.
 	void (*add)(const struct exec *, real *out, const real *a, const real *b, long n);
 	// out (m, n) = [out +] x (m, n).
 	void (*copy)(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n,
-	             int accumulate);
+	        int accumulate);
 	// out = [out +] x * mask / (1 - p), the mask drawn per element from (seed, step, site).
 	void (*dropout)(const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
-	                int accumulate);
+	        int accumulate);
 	// Rotates the first n_rotary numbers of each head of x (B, T, n_head * d): pairs (i, i + n_rotary/2) when
 	// halves, (2i, 2i + 1) otherwise, by angle sign * (first + t) * base^(-2i / n_rotary). out may be x.
-	void (*rope)(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head,
-	             int d, int n_rotary, double base, int first, int halves, double sign, int accumulate);
+	void (*rope)(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T,
+	        int n_head, int d, int n_rotary, double base, int first, int halves, double sign, int accumulate);
 
 	// lse (B, n_head, T): log of the sum of exponentials, for backward; may be NULL.
 	void (*attention)(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
-	                  struct strided v, const struct attention_shape *);
-	void (*attention_backward)(const struct exec *, struct strided_out dq, struct strided_out dk, struct strided_out dv,
-	                           struct strided dout, struct strided out, const real *lse, struct strided q,
-	                           struct strided k, struct strided v, const struct attention_shape *);
+	        struct strided v, const struct attention_shape *);
+	void (*attention_backward)(const struct exec *, struct strided_out dq, struct strided_out dk,
+	        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
+	        struct strided k, struct strided v, const struct attention_shape *);
 
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
 	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out.
 	void (*cross_entropy)(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
-	                      const int *targets, int m, int n, double grad_scale);
+	        const int *targets, int m, int n, double grad_scale);
 
 	// Sum of squares in a fixed order.
 	double (*sum_squares)(const struct exec *, const real *x, long n);

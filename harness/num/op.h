@@ -22,8 +22,8 @@ void op_linear_many(struct tape *tape, int n, const struct linear_map *map, stru
 
 // (B, T, C) = table (n_vocab, C) at tokens (B, T), plus position (n_ctx, C) rows first..first+T-1 unless NULL.
 // tokens must stay valid until tape_backward.
-struct tensor *op_embed(struct tape *tape, const int *tokens, int B, int T, struct tensor *table,
-                        struct tensor *position, int first);
+struct tensor *op_embed(
+        struct tape *tape, const int *tokens, int B, int T, struct tensor *table, struct tensor *position, int first);
 
 // Over the last axis: (x - mean) / sqrt(var + eps) * gain + bias.
 struct tensor *op_layernorm(struct tape *tape, struct tensor *x, struct tensor *gain, struct tensor *bias, double eps);
@@ -46,15 +46,15 @@ struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n);
 struct rope {
 	int n_head, n_rotary; // heads in x; numbers rotated per head, even
 	double base;
-	int first;            // position of row 0
-	int halves;           // pairs (i, i + n_rotary/2); otherwise (2i, 2i + 1)
+	int first;  // position of row 0
+	int halves; // pairs (i, i + n_rotary/2); otherwise (2i, 2i + 1)
 };
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope);
 
 // Softmax attention (backend.h: attention_shape). B, T, S are taken from the tensors; the rest from shape.
 // v may be k itself. Never holds more than a block of scores in memory.
-struct tensor *op_attention(struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v,
-                            struct attention_shape shape);
+struct tensor *op_attention(
+        struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v, struct attention_shape shape);
 
 struct loss {
 	double mean; // nats per scored target

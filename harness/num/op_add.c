@@ -34,7 +34,8 @@ struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b)
 	struct tensor *out = tensor_new(tape, a->B, a->T, a->C);
 	double n = (double)tensor_n_row(a) * a->C;
 	if (tape->mode == TAPE_COUNT) {
-		tape_count(tape, (struct tally){n, op_bytes(2 * n), op_bytes(n)}, (struct tally){0, op_bytes(n), op_bytes(2 * n)});
+		tape_count(tape, (struct tally){n, op_bytes(2 * n), op_bytes(n)},
+		        (struct tally){0, op_bytes(n), op_bytes(2 * n)});
 		return out;
 	}
 	const struct exec exec = op_exec(tape);

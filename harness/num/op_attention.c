@@ -31,8 +31,8 @@ static void attention_backward(struct tape *tape, void *args)
 	struct strided dout = {a->out->dx, a->out->b_stride, a->out->t_stride};
 	// In this order: where v is k itself, dv is added to what dk has written.
 	struct strided_out dq = gradient(a->q), dk = gradient(a->k), dv = gradient(a->v);
-	tape->backend->attention_backward(&exec, dq, dk, dv, dout, values(a->out), a->lse, values(a->q), values(a->k),
-	        values(a->v), &a->shape);
+	tape->backend->attention_backward(
+	        &exec, dq, dk, dv, dout, values(a->out), a->lse, values(a->q), values(a->k), values(a->v), &a->shape);
 }
 
 // Pairs (query, position) that are scored.
@@ -64,12 +64,12 @@ struct tensor *op_attention(
         struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v, struct attention_shape shape)
 {
 	shape.B = q->B, shape.T = q->T, shape.S = k->T;
-	if (q->C != shape.n_head * shape.d_qk || k->C != shape.n_k_head * shape.d_qk || v->C != shape.n_v_head * shape.d_v ||
-	        shape.n_head % shape.n_k_head || shape.n_head % shape.n_v_head || k->T != v->T || k->B != q->B ||
-	        v->B != q->B)
-		BUG("attention: q (%d, %d, %d), k (%d, %d, %d), v (%d, %d, %d) with %d, %d, %d heads of %d and %d", q->B, q->T,
-		        q->C, k->B, k->T, k->C, v->B, v->T, v->C, shape.n_head, shape.n_k_head, shape.n_v_head, shape.d_qk,
-		        shape.d_v);
+	if (q->C != shape.n_head * shape.d_qk || k->C != shape.n_k_head * shape.d_qk ||
+	        v->C != shape.n_v_head * shape.d_v || shape.n_head % shape.n_k_head || shape.n_head % shape.n_v_head ||
+	        k->T != v->T || k->B != q->B || v->B != q->B)
+		BUG("attention: q (%d, %d, %d), k (%d, %d, %d), v (%d, %d, %d) with %d, %d, %d heads of %d and %d",
+		        q->B, q->T, q->C, k->B, k->T, k->C, v->B, v->T, v->C, shape.n_head, shape.n_k_head,
+		        shape.n_v_head, shape.d_qk, shape.d_v);
 	struct tensor *out = tensor_new(tape, q->B, q->T, shape.n_head * shape.d_v);
 	if (tape->mode == TAPE_COUNT) {
 		count(tape, &shape);

@@ -9,7 +9,8 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 	double n = (double)m * logits->C;
 	if (tape->mode == TAPE_COUNT) {
 		// max, exponential, sum, division, difference.
-		tape_count(tape, (struct tally){5 * n, op_bytes(n), 0}, (struct tally){2 * n, op_bytes(n), op_bytes(n)});
+		tape_count(
+		        tape, (struct tally){5 * n, op_bytes(n), 0}, (struct tally){2 * n, op_bytes(n), op_bytes(n)});
 		return (struct loss){0, 0, 0};
 	}
 	if (logits->t_stride != logits->C || !tensor_is_matrix(logits))
@@ -24,8 +25,8 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 	real *dlogits = tape->mode == TAPE_RECORD ? logits->dx : NULL;
 	if (dlogits && op_gradient_take(logits))
 		BUG("cross-entropy must be the only use of its logits");
-	tape->backend->cross_entropy(
-	        &exec, loss, hit, dlogits, logits->x, targets, (int)m, logits->C, result.n ? 1.0 / (double)result.n : 0);
+	tape->backend->cross_entropy(&exec, loss, hit, dlogits, logits->x, targets, (int)m, logits->C,
+	        result.n ? 1.0 / (double)result.n : 0);
 	for (long i = 0; i < m; i++) {
 		if (targets[i] < 0)
 			continue;

@@ -19,12 +19,12 @@ static void embed_backward(struct tape *tape, void *args)
 	int accumulate_table = e->table->dx ? op_gradient_take(e->table) : 0;
 	int accumulate_position = dposition ? op_gradient_take(e->position) : 0;
 	tape->backend->embed_backward(&exec, e->table->dx, e->table->T, accumulate_table, dposition,
-	        e->position ? e->position->T : 0, accumulate_position, e->out->dx, e->tokens, e->out->B, e->out->T, e->out->C,
-	        e->first);
+	        e->position ? e->position->T : 0, accumulate_position, e->out->dx, e->tokens, e->out->B, e->out->T,
+	        e->out->C, e->first);
 }
 
-struct tensor *op_embed(struct tape *tape, const int *tokens, int B, int T, struct tensor *table,
-        struct tensor *position, int first)
+struct tensor *op_embed(
+        struct tape *tape, const int *tokens, int B, int T, struct tensor *table, struct tensor *position, int first)
 {
 	if (position && (position->C != table->C || first + T > position->T))
 		BUG("embed: positions %d..%d of a table of %d", first, first + T, position->T);

@@ -84,8 +84,8 @@ static void linear_backward(struct tape *tape, void *args)
 	}
 	for (int i = 0; i < g->n_map; i++)
 		if (g->b[i] && g->b[i]->dx)
-			tape->backend->column_sum(&exec, g->b[i]->dx, g->y[i]->dx, g->whole->t_stride, (int)tensor_n_row(g->x),
-			        g->w[i]->T, op_gradient_take(g->b[i]));
+			tape->backend->column_sum(&exec, g->b[i]->dx, g->y[i]->dx, g->whole->t_stride,
+			        (int)tensor_n_row(g->x), g->w[i]->T, op_gradient_take(g->b[i]));
 }
 
 // The biases of a group as one vector: the first one's memory when they are neighbours too, else a copy.

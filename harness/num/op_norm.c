@@ -35,13 +35,15 @@ static struct tensor *norm(
 	if (tape->mode == TAPE_COUNT) {
 		// Forward: mean, deviation, scale, gain, bias. Backward: two sums, dx, dgain, dbias.
 		tape_count(tape, (struct tally){(is_rms ? 4 : 8) * n, op_bytes(n + (is_rms ? 1 : 2) * c), op_bytes(n)},
-		        (struct tally){(is_rms ? 10 : 14) * n, op_bytes(2 * n + c), op_bytes(n + (is_rms ? 1 : 2) * c)});
+		        (struct tally){
+		                (is_rms ? 10 : 14) * n, op_bytes(2 * n + c), op_bytes(n + (is_rms ? 1 : 2) * c)});
 		return out;
 	}
 	struct norm *args = tape_record(tape, norm_backward, sizeof(*args));
 	real *stat = args ? arena_alloc(tape->step, 2 * (size_t)tensor_n_row(x) * sizeof(real)) : NULL;
 	const struct exec exec = op_exec(tape);
-	tape->backend->norm(&exec, out->x, stat, x->x, gain->x, bias ? bias->x : NULL, (int)tensor_n_row(x), x->C, eps, is_rms);
+	tape->backend->norm(
+	        &exec, out->x, stat, x->x, gain->x, bias ? bias->x : NULL, (int)tensor_n_row(x), x->C, eps, is_rms);
 	if (args)
 		*args = (struct norm){x, gain, bias, out, stat, is_rms};
 	return out;

@@ -12,15 +12,16 @@ static void rotate(struct tape *tape, real *out, ptrdiff_t ldo, const real *in, 
         const struct rope *r, double sign, int accumulate)
 {
 	const struct exec exec = op_exec(tape);
-	tape->backend->rope(&exec, out, ldo, in, ldx, x->B, x->T, r->n_head, x->C / r->n_head, r->n_rotary, r->base, r->first,
-	        r->halves, sign, accumulate);
+	tape->backend->rope(&exec, out, ldo, in, ldx, x->B, x->T, r->n_head, x->C / r->n_head, r->n_rotary, r->base,
+	        r->first, r->halves, sign, accumulate);
 }
 
 static void rope_backward(struct tape *tape, void *args)
 {
 	const struct rope_args *a = args;
 	if (a->out->is_live && a->x->dx)
-		rotate(tape, a->x->dx, a->x->t_stride, a->out->dx, a->x, a->out->t_stride, &a->rope, -1, op_gradient_take(a->x));
+		rotate(tape, a->x->dx, a->x->t_stride, a->out->dx, a->x, a->out->t_stride, &a->rope, -1,
+		        op_gradient_take(a->x));
 }
 
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope)

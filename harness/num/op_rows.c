@@ -22,8 +22,8 @@ static void rows_backward(struct tape *tape, void *args)
 			for (int t = 0; t < x->T; t++)
 				for (int c = 0; c < x->C; c++)
 					dx[t * x->t_stride + c] = 0;
-		tape->backend->copy(&exec, dx + r->from * x->t_stride, x->t_stride, out->dx + b * out->b_stride, out->t_stride,
-		        out->T, out->C, 1);
+		tape->backend->copy(&exec, dx + r->from * x->t_stride, x->t_stride, out->dx + b * out->b_stride,
+		        out->t_stride, out->T, out->C, 1);
 	}
 }
 

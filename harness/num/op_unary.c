@@ -4,7 +4,7 @@
 
 struct unary_args {
 	struct tensor *x, *out;
-	enum unary kind;
+	real *slope; // like x
 };
 
 static void unary_backward(struct tape *tape, void *args)
@@ -14,7 +14,7 @@ static void unary_backward(struct tape *tape, void *args)
 		return;
 	const struct exec exec = op_exec(tape);
 	long n = tensor_n_row(u->x) * u->x->C;
-	tape->backend->unary_backward(&exec, u->x->dx, u->out->dx, u->x->x, n, u->kind, op_gradient_take(u->x));
+	tape->backend->unary_backward(&exec, u->x->dx, u->out->dx, u->slope, n, op_gradient_take(u->x));
 }
 
 struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
@@ -23,16 +23,17 @@ struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
 	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
 	double n = (double)tensor_n_row(x) * x->C;
 	if (tape->mode == TAPE_COUNT) {
-		// One FLOP an element for ReLU; GELU by convention 8 forward and 12 backward (exp and erf as polynomials).
+		// One FLOP an element for ReLU; GELU by convention 8 forward and 12 backward (exp and erf as
+		// polynomials).
 		double forward = kind == UNARY_GELU ? 8 : 1, backward = kind == UNARY_GELU ? 12 : 1;
 		tape_count(tape, (struct tally){forward * n, op_bytes(n), op_bytes(n)},
 		        (struct tally){backward * n, op_bytes(2 * n), op_bytes(n)});
 		return out;
 	}
-	const struct exec exec = op_exec(tape);
-	tape->backend->unary(&exec, out->x, x->x, (long)n, kind);
 	struct unary_args *u = tape_record(tape, unary_backward, sizeof(*u));
 	if (u)
-		*u = (struct unary_args){x, out, kind};
+		*u = (struct unary_args){x, out, arena_alloc(tape->step, (size_t)n * sizeof(real))};
+	const struct exec exec = op_exec(tape);
+	tape->backend->unary(&exec, out->x, u ? u->slope : NULL, x->x, (long)n, kind);
 	return out;
 }

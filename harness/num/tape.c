@@ -70,7 +70,8 @@ static struct tensor *view_of(struct tape *tape, struct tensor *whole, ptrdiff_t
 	if (whole->dx && !whole->is_live) {
 		for (int b = 0; b < whole->B; b++)
 			for (int t = 0; t < whole->T; t++)
-				memset(whole->dx + b * whole->b_stride + t * whole->t_stride, 0, (size_t)whole->C * sizeof(real));
+				memset(whole->dx + b * whole->b_stride + t * whole->t_stride, 0,
+				        (size_t)whole->C * sizeof(real));
 		whole->is_live = 1;
 	}
 	*view = *whole;

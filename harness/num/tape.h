@@ -22,9 +22,9 @@ extern "C" {
 struct tensor {
 	int B, T, C;
 	ptrdiff_t b_stride, t_stride;
-	real *x;      // values; NULL when counting
-	real *dx;     // gradient of the loss; NULL where none is wanted
-	int is_live;  // the gradient holds a value: add to it. Otherwise it is undefined: write it
+	real *x;     // values; NULL when counting
+	real *dx;    // gradient of the loss; NULL where none is wanted
+	int is_live; // the gradient holds a value: add to it. Otherwise it is undefined: write it
 };
 
 // FLOPs count a multiply-add as two. Bytes are what must be read and written once if every operand is touched once.
@@ -40,12 +40,12 @@ struct record;
 struct tape {
 	enum tape_mode mode;
 	const struct backend *backend;
-	int n_thread;           // never changes a result
-	struct arena *step;     // tensors and records; the owner resets it between steps
-	struct arena *scratch;  // inside one op
+	int n_thread;          // never changes a result
+	struct arena *step;    // tensors and records; the owner resets it between steps
+	struct arena *scratch; // inside one op
 	struct record *last;
 	struct tally forward, backward;
-	double tensor_bytes;    // values of all tensors made since tape_begin (gradients take as much again)
+	double tensor_bytes; // values of all tensors made since tape_begin (gradients take as much again)
 	// Dropout is keyed by (seed, step, site); site counts the dropout ops since tape_begin.
 	unsigned long long dropout_seed, dropout_step;
 	int dropout_site;

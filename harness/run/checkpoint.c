@@ -81,7 +81,8 @@ static int write_file(const char *path, const struct buffer *body, struct err *e
 		close(fd);
 	if (failed) {
 		unlink(beside);
-		return err_set(err, "%s: cannot write the checkpoint: %s (finished points are kept; run the same command again)",
+		return err_set(err,
+		        "%s: cannot write the checkpoint: %s (finished points are kept; run the same command again)",
 		        path, strerror(error));
 	}
 	if (rename(beside, path))
@@ -89,8 +90,8 @@ static int write_file(const char *path, const struct buffer *body, struct err *e
 	return 0;
 }
 
-int checkpoint_write(const char *path, const char *identity, const struct run_log *log, const struct checkpoint_block *block,
-        int n_block, struct err *err)
+int checkpoint_write(const char *path, const char *identity, const struct run_log *log,
+        const struct checkpoint_block *block, int n_block, struct err *err)
 {
 	struct buffer body = {NULL, 0, 0};
 	uint64_t length = strlen(identity), n_metric = (uint64_t)log->n_metric, n = (uint64_t)n_block;
@@ -135,12 +136,13 @@ static const char *intern(const char *text)
 	return known[n_known++] = strdup(text);
 }
 
-static int read_body(struct buffer *b, const char *identity, struct run_log *log, const struct checkpoint_block *block,
-        int n_block)
+static int read_body(
+        struct buffer *b, const char *identity, struct run_log *log, const struct checkpoint_block *block, int n_block)
 {
 	uint64_t length, n_metric, n;
 	char text[256] = "";
-	if (take(b, &length, sizeof(length)) || length >= sizeof(text) || take(b, text, length) || strcmp(text, identity))
+	if (take(b, &length, sizeof(length)) || length >= sizeof(text) || take(b, text, length) ||
+	        strcmp(text, identity))
 		return -1;
 	if (take(b, &n_metric, sizeof(n_metric)) || n_metric > (b->size - b->at) / sizeof(struct stored_metric))
 		return -1;
@@ -179,7 +181,8 @@ int checkpoint_read(const char *path, const char *identity, struct run_log *log,
 		return 0;
 	struct stat info;
 	if (fd < 0 || fstat(fd, &info)) {
-		err_set(err, "%s: cannot read the checkpoint: %s (make it readable or remove it)", path, strerror(errno));
+		err_set(err, "%s: cannot read the checkpoint: %s (make it readable or remove it)", path,
+		        strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return -1;

@@ -22,8 +22,8 @@ struct cost {
 
 struct procedure {
 	const char *name, *summary;
-	const char *section;  // the spec's section with its options: "train"
-	int version;          // part of a point's key: raise it when results change
+	const char *section; // the spec's section with its options: "train"
+	int version;         // part of a point's key: raise it when results change
 	size_t config_bytes;
 	const struct option *options;
 	// 0, or -1 with a sentence why this setup cannot run; called on every point before anything runs.

@@ -34,9 +34,11 @@ static const struct option options[] = {
         {"eval_every", OPTION_INT, FIELD(eval_every), "100", 1, 1 << 30, NULL, "steps between evaluations"},
         {"n_validation", OPTION_INT, FIELD(n_validation), "512", 1, 1 << 24, NULL, "validation sequences"},
         {"n_test", OPTION_INT, FIELD(n_test), "2048", 1, 1 << 24, NULL, "test sequences"},
-        {"converged_at", OPTION_REAL, FIELD(converged_at), "0.99", 0, 1, NULL, "validation accuracy that counts as converged"},
+        {"converged_at", OPTION_REAL, FIELD(converged_at), "0.99", 0, 1, NULL,
+                "validation accuracy that counts as converged"},
         {"stop_at", OPTION_REAL, FIELD(stop_at), "0", 0, 1, NULL, "stop at this validation accuracy; 0: use all steps"},
-        {"stop_evals", OPTION_INT, FIELD(stop_evals), "1", 1, 1 << 30, NULL, "evaluations in a row at stop_at before stopping"},
+        {"stop_evals", OPTION_INT, FIELD(stop_evals), "1", 1, 1 << 30, NULL,
+                "evaluations in a row at stop_at before stopping"},
         {NULL},
 };
 
@@ -74,7 +76,8 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct attn_dims dims = model_attn_dims(model);
 	struct step_cost step = trainer_count(setup, c->batch);
 	cost->n_param = (double)step.n_param;
-	cost->flops = c->steps * (step.forward.flops + step.backward.flops) + n_evaluation(c) * step.forward.flops / c->batch;
+	cost->flops =
+	        c->steps * (step.forward.flops + step.backward.flops) + n_evaluation(c) * step.forward.flops / c->batch;
 	// Values, gradients, two moments and the best weights; activations and their gradients.
 	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
 	cost->cache_bytes_per_token = streams_bytes_per_token(setup->variant, &dims, setup->variant_config);

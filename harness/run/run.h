@@ -35,8 +35,8 @@ struct checkpoint_block {
 	void *data;
 	size_t bytes;
 };
-int checkpoint_write(const char *path, const char *identity, const struct run_log *log, const struct checkpoint_block *block,
-        int n_block, struct err *err);
+int checkpoint_write(const char *path, const char *identity, const struct run_log *log,
+        const struct checkpoint_block *block, int n_block, struct err *err);
 // Reads into the blocks and the log. 1 read, 0 there is none (or one of another identity, size or a damaged one: it is
 // ignored, the run starts over), -1 it cannot be read.
 int checkpoint_read(const char *path, const char *identity, struct run_log *log, const struct checkpoint_block *block,

@@ -41,16 +41,16 @@ void trainer_release(struct trainer *t)
 static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, int n)
 {
 	for (int i = 0; i < n; i++)
-		t->task->draw(t->task_config, t->seed, purpose, (uint64_t)(first + i), t->tokens + (ptrdiff_t)i * t->shape.T,
-		        t->targets + (ptrdiff_t)i * t->shape.n_target);
+		t->task->draw(t->task_config, t->seed, purpose, (uint64_t)(first + i),
+		        t->tokens + (ptrdiff_t)i * t->shape.T, t->targets + (ptrdiff_t)i * t->shape.n_target);
 }
 
 static struct loss forward(struct trainer *t, enum tape_mode mode, int n)
 {
 	arena_reset(&t->step);
 	tape_begin(&t->tape, mode);
-	struct tensor *logits =
-	        model_forward(&t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, NULL);
+	struct tensor *logits = model_forward(
+	        &t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, NULL);
 	return op_cross_entropy(&t->tape, logits, t->targets);
 }
 
@@ -99,7 +99,8 @@ struct step_cost trainer_count(const struct setup *setup, int batch)
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
 	tape_begin(&tape, TAPE_COUNT);
-	struct tensor *logits = model_forward(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL);
+	struct tensor *logits =
+	        model_forward(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL);
 	op_cross_entropy(&tape, logits, NULL);
 	struct step_cost cost = {tape.forward, tape.backward, tape.tensor_bytes, model.n_number};
 	arena_release(&memory);

@@ -60,15 +60,16 @@ static int tick(void *context, double fraction)
 }
 
 // Runs what was claimed. 0 stored, 2 stopped and given back, -1 fault.
-static int run_claimed(struct store *store, const struct worker_plan *plan, const struct store_run *run, struct arena *arena,
-        struct err *err)
+static int run_claimed(struct store *store, const struct worker_plan *plan, const struct store_run *run,
+        struct arena *arena, struct err *err)
 {
 	struct claimed claimed = {.store = store, .run = run, .beaten_s = clock_s()};
 	struct err failure = {0};
 	struct setup setup;
 	struct run_log log;
 	run_log_init(&log);
-	log.checkpoint_path = arena_printf(arena, "%s/%s-%llu.ckpt", plan->checkpoint_folder, run->key, (unsigned long long)run->seed);
+	log.checkpoint_path = arena_printf(
+	        arena, "%s/%s-%llu.ckpt", plan->checkpoint_folder, run->key, (unsigned long long)run->seed);
 	log.checkpoint_every_s = plan->checkpoint_every_s;
 	log.tick = tick;
 	log.context = &claimed;
@@ -88,12 +89,13 @@ static int run_claimed(struct store *store, const struct worker_plan *plan, cons
 	} else {
 		const enum run_state state = status < 0 ? RUN_FAILED : status == 1 ? RUN_DIVERGED : RUN_DONE;
 		const double wall_s = clock_s() - started_s;
-		status = store_finish(store, run->id, state, status < 0 ? failure.message : NULL, log.metric, log.n_metric, NULL, 0,
-		                 wall_s, err)
+		status = store_finish(store, run->id, state, status < 0 ? failure.message : NULL, log.metric,
+		                 log.n_metric, NULL, 0, wall_s, err)
 		                 ? -2
 		                 : 0;
 		if (status == 0)
-			checkpoint_remove(log.checkpoint_path); // after the row is on disk, so that nothing is lost in between
+			checkpoint_remove(
+			        log.checkpoint_path); // after the row is on disk, so that nothing is lost in between
 	}
 	run_log_release(&log);
 	return status == -2 ? -1 : status;
@@ -266,6 +268,7 @@ int workers_run(const struct worker_plan *plan, struct err *err)
 	if (stop_asked)
 		return 2;
 	if (after.queued || after.running)
-		return err_set(err, "workers died with %ld runs left: run the same command again", after.queued + after.running);
+		return err_set(err, "workers died with %ld runs left: run the same command again",
+		        after.queued + after.running);
 	return after.failed > 0;
 }

@@ -10,7 +10,8 @@ struct copy_back {
 
 #define FIELD(f) offsetof(struct copy_back, f)
 static const struct option options[] = {
-        {"length", OPTION_INT, FIELD(length), "64", 2, 1 << 20, NULL, "tokens of the repeated sequence (inputs: one less)"},
+        {"length", OPTION_INT, FIELD(length), "64", 2, 1 << 20, NULL,
+                "tokens of the repeated sequence (inputs: one less)"},
         {"n_symbol", OPTION_INT, FIELD(n_symbol), "16", 2, 1 << 20, NULL, "distinct tokens"},
         {"lag", OPTION_INT, FIELD(lag), "8", 1, 1 << 20, NULL, "period of the repetition"},
         {NULL},

@@ -15,7 +15,8 @@ struct retrieval {
 static const struct option options[] = {
         {"n_key", OPTION_INT, FIELD(n_key), "16", 2, MOST_KEYS, NULL, "distinct keys N"},
         {"n_value", OPTION_INT, FIELD(n_value), "16", 2, 1 << 20, NULL, "distinct values"},
-        {"n_pair", OPTION_INT, FIELD(n_pair), "0", 0, MOST_KEYS, NULL, "pairs per sequence; 0: the smaller of 8 and n_key"},
+        {"n_pair", OPTION_INT, FIELD(n_pair), "0", 0, MOST_KEYS, NULL,
+                "pairs per sequence; 0: the smaller of 8 and n_key"},
         {NULL},
 };
 

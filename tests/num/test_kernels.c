@@ -171,7 +171,7 @@ static void test_unary(void **state UNUSED)
 		const int n = round < 30 ? rig_int(&rng, 1, 100) : rig_int(&rng, 8000, 20000), accumulate = round % 2;
 		const enum unary kind = round % 4 > 1 ? UNARY_GELU : UNARY_RELU;
 		const struct guarded x = guarded_operand(&rig, 1, n, n), dout = guarded_operand(&rig, 1, n, n);
-		const struct guarded out = guarded_output(&rig, 1, n, n, 0),
+		const struct guarded out = guarded_output(&rig, 1, n, n, 0), slopes = guarded_output(&rig, 1, n, n, 0),
 		                     dx = guarded_output(&rig, 1, n, n, accumulate);
 		struct expected e = expect(1, n), ed = expect(1, n);
 		for (int i = 0; i < n; i++) {
@@ -185,9 +185,11 @@ static void test_unary(void **state UNUSED)
 			ed.x[i] = (double)dout.x[i] * slope;
 			ed.size[i] = fabs((double)dout.x[i]) * (1 + fabs(v) * density * (1 + v * v));
 		}
-		backend_cpu.unary(rig_exec(&rig), out.x, x.x, n, kind);
+		backend_cpu.unary(rig_exec(&rig), out.x, slopes.x, x.x, n, kind);
 		assert_near(kind == UNARY_GELU ? "gelu" : "relu", &out, e.x, e.size, GELU_ERROR);
-		backend_cpu.unary_backward(rig_exec(&rig), dx.x, dout.x, x.x, n, kind, accumulate);
+		backend_cpu.unary_backward(rig_exec(&rig), dx.x, dout.x, slopes.x, n, accumulate);
+		backend_cpu.unary(rig_exec(&rig), out.x, NULL, x.x, n, kind); // evaluation keeps no slope
+		assert_near(kind == UNARY_GELU ? "gelu alone" : "relu alone", &out, e.x, e.size, GELU_ERROR);
 		assert_near(kind == UNARY_GELU ? "gelu backward" : "relu backward", &dx, ed.x, ed.size, GELU_ERROR);
 		assert_untouched("unary", &x);
 	}

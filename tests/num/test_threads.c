@@ -77,16 +77,16 @@ static void norm_backward(const struct exec *exec)
 }
 static void gelu(const struct exec *exec)
 {
-	backend_cpu.unary(exec, memory.out, memory.a, M * N, UNARY_GELU);
+	backend_cpu.unary(exec, memory.out, memory.out2, memory.a, M * N, UNARY_GELU);
 }
 static void gelu_backward(const struct exec *exec)
 {
-	backend_cpu.unary_backward(exec, memory.out, memory.a, memory.b, M * N, UNARY_GELU, 0);
+	backend_cpu.unary_backward(exec, memory.out, memory.a, memory.b, M * N, 0);
 }
 static void relu(const struct exec *exec)
 {
-	backend_cpu.unary(exec, memory.out, memory.a, M * N, UNARY_RELU);
-	backend_cpu.unary_backward(exec, memory.out2, memory.a, memory.b, M * N, UNARY_RELU, 0);
+	backend_cpu.unary(exec, memory.out, memory.out2, memory.a, M * N, UNARY_RELU);
+	backend_cpu.unary_backward(exec, memory.out2, memory.a, memory.b, M * N, 0);
 }
 static void swiglu(const struct exec *exec)
 {

@@ -33,9 +33,8 @@ void cpu_norm_backward(const struct exec *, real *dx, int accumulate_x, real *dg
         int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m, int n,
         int is_rms);
 
-void cpu_unary(const struct exec *, real *out, const real *x, long n, enum unary kind);
-void cpu_unary_backward(
-        const struct exec *, real *dx, const real *dout, const real *x, long n, enum unary kind, int accumulate);
+void cpu_unary(const struct exec *, real *out, real *slope, const real *x, long n, enum unary kind);
+void cpu_unary_backward(const struct exec *, real *dx, const real *dout, const real *slope, long n, int accumulate);
 void cpu_swiglu(const struct exec *, real *out, const real *x, int m, int n);
 void cpu_swiglu_backward(const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate);
 void cpu_add(const struct exec *, real *out, const real *a, const real *b, long n);

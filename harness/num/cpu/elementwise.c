@@ -14,72 +14,54 @@ enum { BLOCK = 8192 }; // numbers a thread takes at a time
 		for (long to = from + BLOCK < n ? from + BLOCK : n, once = 1; once; once = 0)
 // clang-format on
 
-static vec gelu(vec x)
-{
-	vec density;
-	return x * vec_normal_cdf(x, &density);
-}
-
-static vec gelu_slope(vec x)
+static inline vec gelu(vec x, vec *slope)
 {
 	vec density, cdf = vec_normal_cdf(x, &density);
-	return cdf + x * density;
+	*slope = cdf + x * density;
+	return x * cdf;
 }
 
-static vec relu(vec x)
+static inline vec relu(vec x, vec *slope)
 {
-	return vec_choose(x <= vec_set(0), vec_set(0), x); // NaN stays NaN: it must reach the loss
+	const vec_mask off = x <= vec_set(0); // NaN is not below 0: it must reach the loss
+	*slope = vec_choose(off, vec_set(0), vec_set(1));
+	return vec_choose(off, vec_set(0), x);
 }
 
-static vec relu_slope(vec x)
+static inline __attribute__((always_inline)) void map(
+        real *out, real *slope, const real *x, long n, vec (*f)(vec, vec *))
 {
-	return vec_choose(x > vec_set(0), vec_set(1), vec_set(0));
-}
-
-static inline __attribute__((always_inline)) void map(real *out, const real *x, long from, long to, vec (*f)(vec))
-{
-	long i = from;
-	for (; i + VEC <= to; i += VEC)
-		vec_store(out + i, f(vec_load(x + i)));
-	if (i < to)
-		vec_store_first(out + i, f(vec_load_first(x + i, (int)(to - i))), (int)(to - i));
-}
-
-static inline __attribute__((always_inline)) void map_slope(
-        real *dx, const real *dout, const real *x, long from, long to, int accumulate, vec (*slope)(vec))
-{
-	for (long i = from; i < to; i += VEC) {
-		int n = to - i < VEC ? (int)(to - i) : VEC;
-		vec g = slope(vec_load_first(x + i, n)) * vec_load_first(dout + i, n);
-		vec_store_first(dx + i, accumulate ? vec_load_first(dx + i, n) + g : g, n);
+	vec d;
+	long i = 0;
+	for (; i + VEC <= n; i += VEC) {
+		vec_store(out + i, f(vec_load(x + i), &d));
+		if (slope)
+			vec_store(slope + i, d);
 	}
+	if (i == n)
+		return;
+	vec_store_first(out + i, f(vec_load_first(x + i, (int)(n - i)), &d), (int)(n - i));
+	if (slope)
+		vec_store_first(slope + i, d, (int)(n - i));
 }
 
-void cpu_unary(const struct exec *exec, real *out, const real *x, long n, enum unary kind)
+void cpu_unary(const struct exec *exec, real *out, real *slope, const real *x, long n, enum unary kind)
 {
 	FOR_BLOCKS(n, from, to)
 	{
+		real *d = slope ? slope + from : NULL;
 		if (kind == UNARY_GELU)
-			map(out, x, from, to, gelu);
+			map(out + from, d, x + from, to - from, gelu);
 		else
-			map(out, x, from, to, relu);
+			map(out + from, d, x + from, to - from, relu);
 	}
 }
 
-void cpu_unary_backward(
-        const struct exec *exec, real *dx, const real *dout, const real *x, long n, enum unary kind, int accumulate)
+void cpu_unary_backward(const struct exec *exec, real *dx, const real *dout, const real *slope, long n, int accumulate)
 {
 	FOR_BLOCKS(n, from, to)
-	{
-		// Whole vectors first: a fixed length lets the compiler load them directly.
-		long whole = from + (to - from) / VEC * VEC;
-		for (long i = from; i < whole; i += VEC) {
-			vec v = vec_load(x + i);
-			vec g = (kind == UNARY_GELU ? gelu_slope(v) : relu_slope(v)) * vec_load(dout + i);
-			vec_store(dx + i, accumulate ? vec_load(dx + i) + g : g);
-		}
-		map_slope(dx, dout, x, whole, to, accumulate, kind == UNARY_GELU ? gelu_slope : relu_slope);
-	}
+	for (long i = from; i < to; i++)
+		dx[i] = accumulate ? dx[i] + dout[i] * slope[i] : dout[i] * slope[i];
 }
 
 static vec sigmoid(vec x)
