@@ -92,3 +92,25 @@ compiled=$(find "$build" -name '*.o' -newer ../built | grep -v build_info | sort
 check "only it and the registry were compiled" \
 	test "$compiled" = "$build/harness/registry.o $build/variants/one_key_head.o "
 check "the program lists it" bash -c "'$build/kvlab' list variant | grep one_key_head"
+
+# The conformance loop covers it untouched.
+# shellcheck disable=SC2086
+check "the conformance loop builds with it" make $MAKE_SWITCHES "$build/tests/variants/test_conformance"
+check "it conforms: decode equals forward, causality, bytes, bits" "$build/tests/variants/test_conformance"
+
+# And an experiment can name it: it learns, is stored and reproduced.
+cat >one_head.yaml <<'SPEC'
+experiment: one_head
+question: can a variant that was dropped in be run?
+procedure: train
+model: {family: decoder, n_layer: 1, d_model: 32, n_head: 2, d_ff: 32}
+variant: {name: one_key_head}
+task: {name: copy_back, length: 16, n_symbol: 4, lag: 3}
+train: {lr: 3e-3, batch: 32, steps: 300, eval_every: 50, n_validation: 64, n_test: 128, stop_at: 0.95}
+seeds: [1]
+SPEC
+check "it is trained and stored" "$build/kvlab" run ./one_head.yaml --db results/one.db
+accuracy=$(sqlite3 results/one.db "SELECT value FROM metric WHERE name = 'accuracy' AND split = 'test'")
+echo "# test accuracy $accuracy, chance 0.25"
+check "it has learned to copy" awk "BEGIN { exit !($accuracy > 0.9) }"
+check "its run is reproduced bit for bit" "$build/kvlab" reproduce 1 --db results/one.db
