@@ -63,6 +63,7 @@ static struct tensor *forward(struct attn *a)
 const struct variant variant_mha = {
         .name = "mha",
         .summary = "multi-head attention: own key and value for every head (baseline)",
+        .version = 1,
         .options = (const struct option[]){{NULL}},
         .check = check,
         .params = params,

@@ -84,6 +84,7 @@ static struct tensor *forward(struct attn *a)
 const struct variant variant_thin_keys = {
         .name = "thin_keys",
         .summary = "queries and keys of d_select numbers, full values (paper B)",
+        .version = 1,
         .config_bytes = sizeof(struct thin_keys),
         .options = options,
         .equals = (const struct equals_claim[]){{"d_select_per_head=d_head", "mha", ""}, {NULL, NULL, NULL}},

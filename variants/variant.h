@@ -80,6 +80,7 @@ struct equals_claim {
 
 struct variant {
 	const char *name, *summary; // summary: one line for `kvlab list`
+	int version;                // part of a point's key: raise it when results change
 	size_t config_bytes;
 	const struct option *options;      // ends with a NULL key
 	const struct equals_claim *equals; // ends with a NULL setting; may be NULL

@@ -1,25 +1,61 @@
 // SPDX-License-Identifier: MIT
 #include "harness/base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-int err_set(struct err *err, const char *format, ...)
+static int record(struct err *err, int is_fault, const char *format, va_list args)
 {
 	if (err->is_set)
 		return -1;
+	vsnprintf(err->message, sizeof(err->message), format, args);
+	err->is_set = 1;
+	err->is_fault = is_fault;
+	return -1;
+}
+
+int err_set(struct err *err, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(err->message, sizeof(err->message), format, args);
+	record(err, 0, format, args);
 	va_end(args);
-	err->is_set = 1;
 	return -1;
+}
+
+int err_fault(struct err *err, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	record(err, 1, format, args);
+	va_end(args);
+	return -1;
+}
+
+int err_system(struct err *err, int code, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	record(err, errno_is_fault(code), format, args);
+	va_end(args);
+	return -1;
+}
+
+int errno_is_fault(int code)
+{
+	static const int fault[] = {
+	        ENOSPC, EDQUOT, EFBIG, EIO, ENOMEM, EMFILE, ENFILE, EAGAIN, EBUSY, ESTALE, ENODEV, ENXIO, ETXTBSY};
+	for (size_t i = 0; i < sizeof(fault) / sizeof(fault[0]); i++)
+		if (fault[i] == code)
+			return 1;
+	return 0;
 }
 
 void err_clear(struct err *err)
 {
-	err->is_set = 0;
+	err->is_set = err->is_fault = 0;
 	err->message[0] = '\0';
 }
 

@@ -12,11 +12,20 @@ extern "C" {
 
 struct err {
 	int is_set;
+	int is_fault; // of the world, not of what the user gave: exit status 1 instead of 2
 	char message[1024];
 };
 
-// Records the message unless one is already there. Always returns -1, so that callers can `return err_set(...)`.
+// Each records its message unless one is already there, and returns -1, so that callers can `return err_set(...)`.
+// Who finds the error knows whose it is; callers only pass it on.
+// What the user gave is wrong: a spec, an argument, a path, a file that is not ours, a folder that may not be written.
 int err_set(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// The world failed: disk full, I/O error, database broken or locked, a process died. The same command may work later.
+int err_fault(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// After a system call: the errno tells which of the two it is (no space is a fault, no permission is not).
+int err_system(struct err *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+// Whether that errno is a fault of the world.
+int errno_is_fault(int code);
 // Empties err, for a caller that has dealt with the message.
 void err_clear(struct err *err);
 

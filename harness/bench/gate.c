@@ -56,7 +56,7 @@ static int check_products(int n_thread, struct arena *arena, struct err *err)
 				probe_gemm(&exec, &g, way == 1 ? PROBE_BLAS_OWN_THREADS : PROBE_BLAS_HALVES);
 			const double error = product_error(&g);
 			if (!(error < tolerance))
-				return err_set(
+				return err_fault(
 				        err, "bench: gate: a matrix product is off by %.2g (run 'make test')", error);
 		}
 	return 0;
@@ -146,7 +146,7 @@ static int check_attention(int n_thread, int T, int d, struct arena *arena, stru
 	for (int i = 0; i < 4; i++) {
 		const double error = difference(x[4 + i], y[i], HEADS * n);
 		if (!(error < tolerance))
-			return err_set(err, "bench: gate: attention at T %d, d %d is off by %.2g (run 'make test')", T,
+			return err_fault(err, "bench: gate: attention at T %d, d %d is off by %.2g (run 'make test')", T,
 			        d, error);
 	}
 	return 0;

@@ -33,7 +33,7 @@ static int time_workers(double *seconds, const struct workload *w, int n, struct
 	int ready[2], start[2], n_forked = 0, n_ready = 0, n_good = 0, status;
 	char byte;
 	if (pipe(ready) || pipe(start))
-		return err_set(err, "bench: workers: no pipe (too many open files?)");
+		return err_fault(err, "bench: workers: no pipe (too many open files?)");
 	fflush(stdout);
 	for (; n_forked < n; n_forked++) {
 		pid_t child = fork();
@@ -54,7 +54,7 @@ static int time_workers(double *seconds, const struct workload *w, int n, struct
 		n_good += wait(&status) > 0 && status == 0;
 	*seconds = clock_s() - from;
 	close(ready[0]);
-	return n_good == n ? 0 : err_set(err, "bench: workers: %d of %d finished", n_good, n);
+	return n_good == n ? 0 : err_fault(err, "bench: workers: %d of %d finished", n_good, n);
 }
 
 int bench_workers(struct bench *bench, struct err *err)

@@ -32,15 +32,15 @@ static int measure(struct bench *bench, const char *model, struct err *err)
 	struct load load = load_now();
 	progress_init(&progress, "bench", 6, 0);
 	if (gate_check(1, err))
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	if (!policy || strcasecmp(policy, "active") != 0)
 		printf("note: threads sleep between parallel regions; 'make bench' runs with OMP_WAIT_POLICY=active\n");
 	progress_update(&progress, 1, "workers");
 	if (bench->n_thread > 1 && bench_workers(bench, err))
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	load_print(&load);
 	if (gate_check(bench->n_thread, err))
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	progress_update(&progress, 2, "machine");
 	load = load_now();
 	bench_machine(bench);
@@ -51,7 +51,7 @@ static int measure(struct bench *bench, const char *model, struct err *err)
 			continue;
 		load = load_now();
 		if (bench_step(bench, models[i], err))
-			return COMMAND_FAULT;
+			return COMMAND_ERROR;
 		load_print(&load);
 	}
 	progress_update(&progress, 5, "attention");
@@ -66,17 +66,17 @@ static int run(int argc, char **argv, struct err *err)
 {
 	struct cli_args args;
 	if (cli_parse(&args, &command_bench, argc, argv, 0, 0, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	const int n_processor = (int)sysconf(_SC_NPROCESSORS_ONLN),
 	          n_thread = cli_int(&args, "threads", n_processor < 2 ? 1 : 2);
 	const char *model = cli_text(&args, "model", NULL);
 	if (model && strcmp(model, models[0]) != 0 && strcmp(model, models[1]) != 0)
 		return err_set(err, "bench: option '--model': there is no model '%s' (small or middle)", model),
-		       COMMAND_USAGE;
+		       COMMAND_ERROR;
 	if (n_thread < 1 || n_thread > n_processor)
 		return err_set(err, "bench: option '--threads': %d threads on %d processors (1 to %d)", n_thread,
 		               n_processor, n_processor),
-		       COMMAND_USAGE;
+		       COMMAND_ERROR;
 	struct bench bench = {.n_thread = n_thread, .rng = rng_make(1, RNG_CHECK, 0)};
 	arena_init(&bench.arena, 64 << 20);
 	int result = COMMAND_DONE;
@@ -84,7 +84,7 @@ static int run(int argc, char **argv, struct err *err)
 		result = measure(&bench, model, err);
 	else if (gate_check(n_thread, err) ||
 	         bench_steps_only(&bench, model ? model : models[0], cli_int(&args, "seconds", 2), err))
-		result = COMMAND_FAULT;
+		result = COMMAND_ERROR;
 	arena_release(&bench.arena);
 	return result;
 }

@@ -15,12 +15,12 @@ static int run(int argc, char **argv, struct err *err)
 	struct cli_args args;
 	struct store *store;
 	if (cli_parse(&args, &command_dump, argc, argv, 2, 2, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	int rc = store_dump(store, args.positional[0], args.positional[1], err);
 	store_close(store);
-	return rc ? COMMAND_USAGE : COMMAND_DONE;
+	return rc ? COMMAND_ERROR : COMMAND_DONE;
 }
 
 const struct command command_dump = {

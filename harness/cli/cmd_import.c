@@ -15,12 +15,12 @@ static int run(int argc, char **argv, struct err *err)
 	struct cli_args args;
 	struct store *store;
 	if (cli_parse(&args, &command_import, argc, argv, 1, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	int rc = store_import(store, args.positional[0], err);
 	store_close(store);
-	return rc ? COMMAND_USAGE : COMMAND_DONE;
+	return rc ? COMMAND_ERROR : COMMAND_DONE;
 }
 
 const struct command command_import = {

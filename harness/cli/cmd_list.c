@@ -122,13 +122,13 @@ static int show_one(int kind, const char *name, struct arena *arena, struct err 
 	if (kind == KIND_EXPERIMENT) {
 		char *path, *question;
 		if (cli_spec_path(&path, name, arena, err) || spec_question(&question, path, arena, err))
-			return COMMAND_USAGE;
+			return COMMAND_ERROR;
 		printf("%s\n%s\n('kvlab plan %s' shows its points)\n", path, question, name);
 		return COMMAND_DONE;
 	}
 	struct choice choice;
 	if (choice_find(&choice, (enum section_id)kind, name, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	show_choice(&choice, arena);
 	return COMMAND_DONE;
 }
@@ -145,7 +145,7 @@ static int list(const struct cli_args *args, struct arena *arena, struct err *er
 		return COMMAND_DONE;
 	}
 	if (find_kind(args->positional[0], &kind, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	if (args->n_positional == 2)
 		return show_one(kind, args->positional[1], arena, err);
 	list_kind(kind, arena);
@@ -157,7 +157,7 @@ static int run(int argc, char **argv, struct err *err)
 	struct cli_args args;
 	struct arena arena;
 	if (cli_parse(&args, &command_list, argc, argv, 0, 2, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 20);
 	int result = list(&args, &arena, err);
 	arena_release(&arena);

@@ -90,10 +90,10 @@ static int plan_spec(const struct cli_args *args, struct arena *arena, struct er
 	if (cli_spec_path(&path, args->positional[0], arena, err) ||
 	        spec_load(&spec, path, cli_text(args, "scale", "small"), cli_int(args, "seeds", 0), arena, err) ||
 	        plan_estimate(&plan, &spec, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	print_points(&spec, &plan, cli_flag(args, "keys"));
 	print_totals(&spec, &plan);
-	return plan_check_memory(&plan, &spec, 1, err) ? COMMAND_USAGE : COMMAND_DONE;
+	return plan_check_memory(&plan, &spec, 1, err) ? COMMAND_ERROR : COMMAND_DONE;
 }
 
 static int run(int argc, char **argv, struct err *err)
@@ -101,7 +101,7 @@ static int run(int argc, char **argv, struct err *err)
 	struct cli_args args;
 	struct arena arena;
 	if (cli_parse(&args, &command_plan, argc, argv, 1, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 20);
 	int result = plan_spec(&args, &arena, err);
 	arena_release(&arena);

@@ -28,13 +28,13 @@ static int run(int argc, char **argv, struct err *err)
 	struct store *store;
 	char **name;
 	if (cli_parse(&args, &command_plot, argc, argv, 0, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	if (cli_flag(&args, "all") != (args.n_positional == 0)) {
 		err_set(err, "plot: name one experiment or give --all");
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 12);
 	int rc;
 	if (args.n_positional) {
@@ -46,7 +46,7 @@ static int run(int argc, char **argv, struct err *err)
 	}
 	arena_release(&arena);
 	store_close(store);
-	return rc ? COMMAND_USAGE : COMMAND_DONE;
+	return rc ? COMMAND_ERROR : COMMAND_DONE;
 }
 
 const struct command command_plot = {

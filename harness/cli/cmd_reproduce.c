@@ -92,12 +92,12 @@ static int reproduce(struct store *store, long long id, int n_thread, struct are
 	struct setup setup;
 	provenance_build(&build, arena);
 	if (store_identify(store, &build, err))
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	if (store_read_run(store, id, &stored, arena, err) || setup_parse(&setup, stored.run.json, arena, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	if (stored.state != RUN_DONE && stored.state != RUN_DIVERGED) {
 		err_set(err, "run %lld is %s: only a finished run can be reproduced", id, run_state_name(stored.state));
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	char key[HASH_TEXT];
 	setup_key(key, &setup, arena);
@@ -117,7 +117,7 @@ static int reproduce(struct store *store, long long id, int n_thread, struct are
 	long n_compared = 0, n_different = status < 0 ? 0 : compare(&stored, &log, &n_compared);
 	run_log_release(&log);
 	if (status < 0)
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	if (!n_different) {
 		printf("identical: %ld of %ld metrics have the same bits\n", n_compared, n_compared);
 		return COMMAND_DONE;
@@ -133,15 +133,15 @@ static int run(int argc, char **argv, struct err *err)
 	struct store *store;
 	struct arena arena;
 	if (cli_parse(&args, &command_reproduce, argc, argv, 1, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	char *end;
 	const long long id = strtoll(args.positional[0], &end, 10);
 	if (*end || id < 1) {
 		err_set(err, "'%s' is not a run id: give a number from the run_ids of a table", args.positional[0]);
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 16);
 	int status = reproduce(store, id, cli_int(&args, "threads", 1), &arena, err);
 	arena_release(&arena);

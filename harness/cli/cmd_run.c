@@ -88,36 +88,36 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	if (strcmp(cli_text(args, "device", "cpu"), "cpu")) {
 		err_set(err, "--device '%s': this build has the cpu backend only (leave DEVICE out)",
 		        cli_text(args, "device", ""));
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	if (cli_text(args, "model", NULL)) {
 		err_set(err, "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)",
 		        spec->path, spec->point[0].setup.procedure->name);
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	if (report_check(spec->report_json, err) || plan_estimate(&plan, spec, err) ||
 	        plan_check_memory(&plan, spec, worker.n_worker, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	provenance_build(&build, spec->arena);
 	if (store_open(&store, db, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	int status = enqueue(store, spec, err);
 	store_close(store);
 	if (status)
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	status = workers_run(&worker, err);
 	if (status < 0)
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	if (status == 2) {
 		err_set(err, "stopped; finished runs are kept, the same command goes on from here");
-		return COMMAND_FAULT;
+		return COMMAND_ERROR;
 	}
 	return report(db, spec, cli_flag(args, "no-plots") ? NULL : cli_text(args, "plots", "plots"), err)
-	               ? COMMAND_FAULT
+	               ? COMMAND_ERROR
 	       : status ? COMMAND_FAILED
 	                : COMMAND_DONE;
 }
@@ -129,9 +129,9 @@ static int run(int argc, char **argv, struct err *err)
 	struct spec spec;
 	char *path;
 	if (cli_parse(&args, &command_run, argc, argv, 1, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 20);
-	int status = COMMAND_USAGE;
+	int status = COMMAND_ERROR;
 	if (!cli_spec_path(&path, args.positional[0], &arena, err) &&
 	        !spec_load(&spec, path, cli_text(&args, "scale", "small"), cli_int(&args, "seeds", 0), &arena, err))
 		status = run_spec(&spec, &args, err);

@@ -53,7 +53,7 @@ static int run(int argc, char **argv, struct err *err)
 	struct arena arena;
 	struct store *store;
 	if (cli_parse(&args, &command_table, argc, argv, 0, 1, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	int is_all = cli_flag(&args, "all"), writes = cli_flag(&args, "write");
 	struct wish wish = {.scale = cli_text(&args, "scale", NULL),
 	        .table = cli_text(&args, "table", NULL),
@@ -61,18 +61,18 @@ static int run(int argc, char **argv, struct err *err)
 	        .prints = is_all || !writes,
 	        .writes = is_all || writes};
 	if (report_format_of(cli_text(&args, "format", "term"), &wish.format, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	if (is_all != (args.n_positional == 0)) {
 		err_set(err, "table: name one experiment or give --all");
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	}
 	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
-		return COMMAND_USAGE;
+		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 12);
 	int rc = is_all ? tell_all(store, &wish, &arena, err) : tell(store, args.positional[0], &wish, err);
 	arena_release(&arena);
 	store_close(store);
-	return rc ? COMMAND_USAGE : COMMAND_DONE;
+	return rc ? COMMAND_ERROR : COMMAND_DONE;
 }
 
 const struct command command_table = {

@@ -9,7 +9,7 @@
 //     {
 //             struct cli_args args;
 //             if (cli_parse(&args, &command_plan, argc, argv, 1, 1, err))
-//                     return COMMAND_USAGE;
+//                     return COMMAND_ERROR;
 //             const char *scale = cli_text(&args, "scale", "small");
 #ifndef KVLAB_CLI_COMMAND_H
 #define KVLAB_CLI_COMMAND_H
@@ -19,14 +19,12 @@
 extern "C" {
 #endif
 
-// What run() returns. The two negative ones come with a message in err.
+// What run() returns.
 enum command_result {
 	COMMAND_DONE = 0,     // exit 0
 	COMMAND_FAILED = 1,   // exit 1: a run or test failed, and the command has said which
 	COMMAND_SKIPPED = 77, // exit 77: nothing to do here; err may say why
-	COMMAND_USAGE =
-	        -1, // exit 2: wrong arguments, bad spec, or an input of the user's that is not what it should be
-	COMMAND_FAULT = -2, // exit 1: a fault of the world: disk full, database locked or broken, folder read-only
+	COMMAND_ERROR = -1,   // with a message in err. Exit 2, or 1 where err says that the world is at fault
 };
 
 enum cli_type {

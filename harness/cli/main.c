@@ -102,14 +102,9 @@ static int run(const struct command *command, int argc, char **argv)
 		BUG("command %s failed without a message", command->name);
 	if (err.is_set && result != COMMAND_DONE)
 		fprintf(stderr, "kvlab: %s\n", err.message);
-	switch (result) {
-	case COMMAND_USAGE:
-		return EXIT_USAGE;
-	case COMMAND_FAULT:
-		return EXIT_FAILED;
-	default:
+	if (result >= 0)
 		return result;
-	}
+	return err.is_fault ? EXIT_FAILED : EXIT_USAGE;
 }
 
 static int dispatch(int argc, char **argv)

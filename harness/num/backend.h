@@ -16,6 +16,9 @@
 extern "C" {
 #endif
 
+// Part of every point's key: raise it when a change of kernels or ops changes the bits of results.
+enum { KERNELS_VERSION = 1 };
+
 struct exec {
 	int n_thread;
 	struct arena *scratch;

@@ -81,12 +81,12 @@ static int write_file(const char *path, const struct buffer *body, struct err *e
 		close(fd);
 	if (failed) {
 		unlink(beside);
-		return err_set(err,
+		return err_system(err, error,
 		        "%s: cannot write the checkpoint: %s (finished points are kept; run the same command again)",
 		        path, strerror(error));
 	}
 	if (rename(beside, path))
-		return err_set(err, "%s: cannot put the checkpoint in place: %s", path, strerror(errno));
+		return err_system(err, errno, "%s: cannot put the checkpoint in place: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -181,7 +181,7 @@ int checkpoint_read(const char *path, const char *identity, struct run_log *log,
 		return 0;
 	struct stat info;
 	if (fd < 0 || fstat(fd, &info)) {
-		err_set(err, "%s: cannot read the checkpoint: %s (make it readable or remove it)", path,
+		err_system(err, errno, "%s: cannot read the checkpoint: %s (make it readable or remove it)", path,
 		        strerror(errno));
 		if (fd >= 0)
 			close(fd);

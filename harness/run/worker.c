@@ -133,7 +133,7 @@ static int work(const struct worker_plan *plan, struct err *err)
 	return stop_asked && status >= 0 ? 2 : status;
 }
 
-// The child's only way back is its exit status and one line on the pipe.
+// The child's only way back is its exit status and its error on the pipe (small enough to arrive in one piece).
 static _Noreturn void child(const struct worker_plan *plan, pid_t parent, int pipe_out)
 {
 	struct err err = {0};
@@ -142,7 +142,7 @@ static _Noreturn void child(const struct worker_plan *plan, pid_t parent, int pi
 		_exit(CHILD_STOPPED);
 	catch_signals();
 	int status = work(plan, &err);
-	if (status < 0 && write(pipe_out, err.message, strlen(err.message)) < 0)
+	if (status < 0 && write(pipe_out, &err, sizeof(err)) < 0)
 		status = -1; // the message is lost, the status is not
 	_exit(status < 0 ? CHILD_FAULT : status == 2 ? CHILD_STOPPED : CHILD_DONE);
 }
@@ -158,7 +158,7 @@ static int spawn(struct crew *crew, int slot, struct err *err)
 {
 	pid_t parent = getpid(), pid = fork();
 	if (pid < 0)
-		return err_set(err, "cannot start a worker: %s (try fewer --jobs)", strerror(errno));
+		return err_fault(err, "cannot start a worker: %s (try fewer --jobs)", strerror(errno));
 	if (pid == 0)
 		child(crew->plan, parent, crew->pipe_out);
 	crew->pid[slot] = pid;
@@ -218,9 +218,9 @@ static int supervise(struct crew *crew, struct store *store, struct store_progre
 static int make_folder(const char *path, struct err *err)
 {
 	if (mkdir(path, 0755) && errno != EEXIST)
-		return err_set(err, "%s: cannot make the folder for checkpoints: %s", path, strerror(errno));
+		return err_system(err, errno, "%s: cannot make the folder for checkpoints: %s", path, strerror(errno));
 	if (access(path, W_OK))
-		return err_set(err, "%s: the folder for checkpoints is not writable: %s", path, strerror(errno));
+		return err_system(err, errno, "%s: the folder for checkpoints is not writable: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -240,7 +240,7 @@ int workers_run(const struct worker_plan *plan, struct err *err)
 	}
 	store_close(store); // a connection does not survive fork
 	if (pipe(ends))
-		return err_set(err, "cannot make a pipe: %s", strerror(errno));
+		return err_fault(err, "cannot make a pipe: %s", strerror(errno));
 	struct crew crew = {.plan = plan, .pipe_in = ends[0], .pipe_out = ends[1]};
 	catch_signals();
 	for (int i = 0; i < plan->n_worker && status == 0; i++)
@@ -257,10 +257,12 @@ int workers_run(const struct worker_plan *plan, struct err *err)
 	store_close(store);
 	close(ends[1]);
 	if (crew.fault && !err->is_set) {
-		char message[1024];
-		ssize_t n = read(ends[0], message, sizeof(message) - 1);
-		message[n > 0 ? n : 0] = '\0';
-		status = err_set(err, "%s", n > 0 ? message : "a worker ended without saying why");
+		struct err of_worker;
+		if (read(ends[0], &of_worker, sizeof(of_worker)) == sizeof(of_worker))
+			*err = of_worker;
+		else
+			err_fault(err, "a worker ended without saying why: run the same command again");
+		status = -1;
 	}
 	close(ends[0]);
 	if (status < 0)
@@ -268,7 +270,7 @@ int workers_run(const struct worker_plan *plan, struct err *err)
 	if (stop_asked)
 		return 2;
 	if (after.queued || after.running)
-		return err_set(err, "workers died with %ld runs left: run the same command again",
+		return err_fault(err, "workers died with %ld runs left: run the same command again",
 		        after.queued + after.running);
 	return after.failed > 0;
 }

@@ -150,8 +150,9 @@ int setup_parse(struct setup *setup, const char *json, struct arena *arena, stru
 void setup_key(char key[HASH_TEXT], const struct setup *setup, struct arena *arena)
 {
 	struct arena_mark mark = arena_mark(arena);
-	char *text = arena_printf(arena, "%s\ntask=%d\nprocedure=%d\n", setup_json(setup, arena), setup->task->version,
-	        setup->procedure->version);
+	char *text =
+	        arena_printf(arena, "%s\ntask=%d\nprocedure=%d\nvariant=%d\nkernels=%d\n", setup_json(setup, arena),
+	                setup->task->version, setup->procedure->version, setup->variant->version, KERNELS_VERSION);
 	hash_hex(key, text, strlen(text));
 	arena_rewind(arena, mark);
 }
