@@ -3,9 +3,22 @@
 
 #include <unistd.h>
 
-// What one worker of tiny models reaches on one AVX2 core; printed as "about". A probe of this machine would cost more
-// than it tells: steps of small models are bound by other things than the peak.
-static const double assumed_flops_per_s = 30e9;
+#include "harness/base/progress.h"
+#include "harness/num/cpu/probe.h"
+
+// Share of the FMA peak that steps of small models reach on one thread (`make bench`): good for "about".
+static const double reached_share = 0.4;
+
+// FLOPs a second that one worker will reach, from a probe of some milliseconds.
+static double rate(void)
+{
+	double best = 0;
+	for (int i = 0; i < 5; i++) {
+		double start = clock_s(), flops = probe_fma(1), flops_s = flops / (clock_s() - start);
+		best = flops_s > best ? flops_s : best;
+	}
+	return best * reached_share;
+}
 
 int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
 {
@@ -22,7 +35,7 @@ int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
 			plan->peak_point = i;
 		}
 	}
-	plan->seconds = plan->flops / assumed_flops_per_s;
+	plan->seconds = plan->flops / rate();
 	return 0;
 }
 
