@@ -146,8 +146,8 @@ static int check_attention(int n_thread, int T, int d, struct arena *arena, stru
 	for (int i = 0; i < 4; i++) {
 		const double error = difference(x[4 + i], y[i], HEADS * n);
 		if (!(error < tolerance))
-			return err_fault(err, "bench: gate: attention at T %d, d %d is off by %.2g (run 'make test')", T,
-			        d, error);
+			return err_fault(err, "bench: gate: attention at T %d, d %d is off by %.2g (run 'make test')",
+			        T, d, error);
 	}
 	return 0;
 }

@@ -16,7 +16,7 @@ static int run(int argc, char **argv, struct err *err)
 	struct store *store;
 	if (cli_parse(&args, &command_dump, argc, argv, 2, 2, err))
 		return COMMAND_ERROR;
-	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
+	if (store_open(&store, cli_text(&args, "db", "results/results.db"), STORE_READ, err))
 		return COMMAND_ERROR;
 	int rc = store_dump(store, args.positional[0], args.positional[1], err);
 	store_close(store);

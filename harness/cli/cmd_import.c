@@ -16,7 +16,7 @@ static int run(int argc, char **argv, struct err *err)
 	struct store *store;
 	if (cli_parse(&args, &command_import, argc, argv, 1, 1, err))
 		return COMMAND_ERROR;
-	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 1, err))
+	if (store_open(&store, cli_text(&args, "db", "results/results.db"), STORE_CREATE, err))
 		return COMMAND_ERROR;
 	int rc = store_import(store, args.positional[0], err);
 	store_close(store);

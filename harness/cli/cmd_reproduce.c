@@ -104,7 +104,8 @@ static int reproduce(struct store *store, long long id, int n_thread, struct are
 	printf("run %lld: %s, seed %llu, stored as %s\n", id, stored.run.label, (unsigned long long)stored.run.seed,
 	        run_state_name(stored.state));
 	if (strcmp(key, stored.run.key))
-		printf("the task or the procedure has another version since: other results are expected\n");
+		printf("the task, the procedure, the variant or the kernels have another version since: other results "
+		       "are expected\n");
 
 	struct progress bar;
 	struct run_log log;
@@ -140,7 +141,11 @@ static int run(int argc, char **argv, struct err *err)
 		err_set(err, "'%s' is not a run id: give a number from the run_ids of a table", args.positional[0]);
 		return COMMAND_ERROR;
 	}
-	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
+	if (cli_int(&args, "threads", 1) < 1) {
+		err_set(err, "--threads must be at least 1");
+		return COMMAND_ERROR;
+	}
+	if (store_open(&store, cli_text(&args, "db", "results/results.db"), STORE_WRITE, err))
 		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 16);
 	int status = reproduce(store, id, cli_int(&args, "threads", 1), &arena, err);

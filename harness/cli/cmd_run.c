@@ -59,7 +59,7 @@ static const char *beside(const char *db, const char *name, struct arena *arena)
 static int report(const char *db, const struct spec *spec, const char *plots, struct err *err)
 {
 	struct store *store;
-	if (store_open(&store, db, 0, err))
+	if (store_open(&store, db, STORE_READ, err))
 		return -1;
 	int status = report_print(store, spec->experiment, spec->scale, REPORT_TERM, stdout, err);
 	if (!status)
@@ -103,7 +103,7 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        plan_check_memory(&plan, spec, worker.n_worker, err))
 		return COMMAND_ERROR;
 	provenance_build(&build, spec->arena);
-	if (store_open(&store, db, 1, err))
+	if (store_open(&store, db, STORE_CREATE, err))
 		return COMMAND_ERROR;
 	int status = enqueue(store, spec, err);
 	store_close(store);
@@ -113,7 +113,7 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	if (status < 0)
 		return COMMAND_ERROR;
 	if (status == 2) {
-		err_set(err, "stopped; finished runs are kept, the same command goes on from here");
+		err_fault(err, "stopped; finished runs are kept, the same command goes on from here");
 		return COMMAND_ERROR;
 	}
 	return report(db, spec, cli_flag(args, "no-plots") ? NULL : cli_text(args, "plots", "plots"), err)

@@ -32,7 +32,7 @@ static int run(int argc, char **argv, struct err *err)
 	struct store *store;
 	if (cli_parse(&args, &command_show, argc, argv, 0, 1, err))
 		return COMMAND_ERROR;
-	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
+	if (store_open(&store, cli_text(&args, "db", "results/results.db"), STORE_READ, err))
 		return COMMAND_ERROR;
 	int rc = show(store, &args, err);
 	store_close(store);

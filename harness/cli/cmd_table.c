@@ -66,7 +66,7 @@ static int run(int argc, char **argv, struct err *err)
 		err_set(err, "table: name one experiment or give --all");
 		return COMMAND_ERROR;
 	}
-	if (store_open(&store, cli_text(&args, "db", "results/results.db"), 0, err))
+	if (store_open(&store, cli_text(&args, "db", "results/results.db"), STORE_READ, err))
 		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 12);
 	int rc = is_all ? tell_all(store, &wish, &arena, err) : tell(store, args.positional[0], &wish, err);

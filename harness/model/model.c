@@ -19,7 +19,7 @@ static struct tensor *add(struct model *m, const char *name, int rows, int cols,
 	p->tensor = (struct tensor){.B = 1, .T = rows, .C = cols, .b_stride = (ptrdiff_t)rows * cols, .t_stride = cols};
 	p->init = init;
 	p->fan_in = fan_in;
-	p->decays = rows > 1;
+	p->decays = init == INIT_WEIGHT;
 	m->n_number += (long)rows * cols;
 	return &p->tensor;
 }

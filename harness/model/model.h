@@ -18,7 +18,7 @@ struct model_param {
 	struct tensor tensor;
 	char name[40]; // "layer.0.w_q"
 	enum param_init init;
-	int fan_in, is_embedding, decays; // decays: weight decay applies (matrices, not norms and biases)
+	int fan_in, is_embedding, decays; // decays: weight decay applies (INIT_WEIGHT: matrices, not norms and biases)
 };
 
 struct model_layer {

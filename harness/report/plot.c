@@ -18,8 +18,6 @@
 #include "harness/report/job.h"
 #include "harness/report/report.h"
 
-extern char **environ;
-
 // A gnuplot string in single quotes; TABs and line ends would end a title line.
 static void print_string(FILE *out, const char *name, const char *text)
 {
@@ -85,8 +83,8 @@ static int write_data(struct job *job, FILE *preamble, const char *folder, const
 	char *path = arena_printf(&job->arena, "%s/%s.tsv", folder, name);
 	FILE *out = fopen(path, "w");
 	if (!out)
-		return err_set(
-		        job->err, "%s: cannot be written: %s: free some space or set TMPDIR", path, strerror(errno));
+		return err_system(job->err, errno, "%s: cannot be written: %s: free some space or set TMPDIR", path,
+		        strerror(errno));
 	int key[2] = {find_column(&t, "panel"), find_column(&t, "series")}, n_block = 0;
 	for (long r = 0; r < t.n_row; r++) {
 		if (block_starts(&t, r, key)) {
@@ -98,8 +96,8 @@ static int write_data(struct job *job, FILE *preamble, const char *folder, const
 	if (!t.n_row)
 		print_line(out, &t, -1);
 	if (fclose(out))
-		return err_set(
-		        job->err, "%s: cannot be written: %s: free some space or set TMPDIR", path, strerror(errno));
+		return err_system(job->err, errno, "%s: cannot be written: %s: free some space or set TMPDIR", path,
+		        strerror(errno));
 	print_string(preamble, arena_printf(&job->arena, "%s_file", name), path);
 	fprintf(preamble, "%s_n = %d\n", name, n_block);
 	for (int c = 0; c < t.n_column; c++)
@@ -145,7 +143,7 @@ static int run_gnuplot(struct job *job, const char *script, const char *main_pat
 	int fault = posix_spawnp(&child, argv[0], &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (fault)
-		return err_set(job->err, "gnuplot cannot be run: %s: install it (make deps names the package)",
+		return err_fault(job->err, "gnuplot cannot be run: %s: install it (make deps names the package)",
 		        strerror(fault));
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
@@ -170,8 +168,8 @@ static int write_main(
 	const struct source *s = &job->source;
 	FILE *out = fopen(path, "w");
 	if (!out)
-		return err_set(
-		        job->err, "%s: cannot be written: %s: free some space or set TMPDIR", path, strerror(errno));
+		return err_system(job->err, errno, "%s: cannot be written: %s: free some space or set TMPDIR", path,
+		        strerror(errno));
 	print_string(out, "title", plot->title);
 	print_string(out, "footer", arena_printf(&job->arena, "%s; %s", s->scope, s->origin));
 	print_string(out, "script", plot->script);
@@ -185,8 +183,8 @@ static int write_main(
 		fputs("set output drawn\nload script\nset output\n", out);
 	}
 	if (fclose(out) && !rc)
-		rc = err_set(
-		        job->err, "%s: cannot be written: %s: free some space or set TMPDIR", path, strerror(errno));
+		rc = err_system(job->err, errno, "%s: cannot be written: %s: free some space or set TMPDIR", path,
+		        strerror(errno));
 	return rc;
 }
 
@@ -204,8 +202,8 @@ static int draw(struct job *job, const struct section_plot *plot, const char *fo
 		char *path = picture_path(job, plot, folder, kinds[i].ending);
 		char *fresh = arena_printf(&job->arena, "%s.new", path);
 		if (!rc && rename(fresh, path))
-			rc = err_set(
-			        job->err, "%s: cannot be written: %s: make the folder writable", path, strerror(errno));
+			rc = err_system(job->err, errno, "%s: cannot be written: %s: make the folder writable", path,
+			        strerror(errno));
 		if (rc)
 			unlink(fresh);
 	}
@@ -227,8 +225,8 @@ int report_plot(struct store *store, const char *experiment, const char *scale, 
 	if (!rc && job.section.n_plot) {
 		snprintf(scratch, sizeof(scratch), "%s/kvlab-plot-XXXXXX", parent && *parent ? parent : "/tmp");
 		if (!mkdtemp(scratch))
-			rc = err_set(err, "%s: folder cannot be made: %s: set TMPDIR to a writable one", scratch,
-			        strerror(errno));
+			rc = err_system(err, errno, "%s: folder cannot be made: %s: set TMPDIR to a writable one",
+			        scratch, strerror(errno));
 		for (int i = 0; i < job.section.n_plot && !rc; i++)
 			rc = draw(&job, &job.section.plot[i], folder, scratch);
 		rmdir(scratch);

@@ -76,30 +76,33 @@ static void print_note(FILE *out, enum report_format format, const char *text)
 	fprintf(out, "%s%s\n", format == REPORT_MD ? "- " : format == REPORT_TEX ? "% " : "", text);
 }
 
-static void print_notes(FILE *out, const struct job *job, const struct section_table *table, const struct grid *grid,
-        enum report_format format, long n_open)
+static void print_notes(
+        FILE *out, const struct section_table *table, const struct grid *grid, enum report_format format)
 {
-	const struct source *s = &job->source;
 	if (format == REPORT_MD)
 		fputc('\n', out);
 	if (grid->legend)
 		print_note(out, format, grid->legend);
 	if (table->note)
 		print_note(out, format, table->note);
+}
+
+// Which runs the numbers are of, where they were made, and which are without a result.
+static void print_source(FILE *out, const struct source *s, enum report_format format)
+{
 	print_note(out, format, s->scope);
 	print_note(out, format, s->origin);
-	for (long i = 0; i < s->n_open && i < n_open; i++)
+	for (long i = 0; i < s->n_open && i < OPEN_SHOWN; i++)
 		print_note(out, format, s->open[i]);
-	if (s->n_open > n_open && n_open) {
+	if (s->n_open > OPEN_SHOWN) {
 		char text[64];
-		snprintf(text, sizeof(text), "and %ld more", s->n_open - n_open);
+		snprintf(text, sizeof(text), "and %ld more", s->n_open - OPEN_SHOWN);
 		print_note(out, format, text);
 	}
 }
 
-// n_open: how many of the runs without a result are named under it.
 static int print_table(
-        FILE *out, struct job *job, const struct section_table *table, enum report_format format, long n_open)
+        FILE *out, struct job *job, const struct section_table *table, enum report_format format, int with_source)
 {
 	struct table result;
 	struct grid grid;
@@ -114,12 +117,17 @@ static int print_table(
 	static const char *const before[] = {[REPORT_TERM] = "", [REPORT_MD] = "### ", [REPORT_TEX] = "% "};
 	fprintf(out, "%s%s\n\n", before[format], table->title);
 	grid_print(out, &grid, format);
-	print_notes(out, job, table, &grid, format, n_open);
+	print_notes(out, table, &grid, format);
+	if (with_source)
+		print_source(out, &job->source, format);
 	return 0;
 }
 
 static int print_tables(struct job *job, const char *only, enum report_format format, FILE *out)
 {
+	// All tables are of the same runs: who reads them one after another is told once, below the last. In the
+	// formats that are pasted elsewhere each table brings its own.
+	const int is_once = format == REPORT_TERM && !only && job->section.n_table > 1;
 	int n = 0;
 	for (int i = 0; i < job->section.n_table; i++) {
 		const struct section_table *table = &job->section.table[i];
@@ -127,10 +135,12 @@ static int print_tables(struct job *job, const char *only, enum report_format fo
 			continue;
 		if (n++)
 			fputc('\n', out);
-		// All tables are of the same runs: one list, under the last.
-		int is_last = only || i == job->section.n_table - 1;
-		if (print_table(out, job, table, format, is_last ? OPEN_SHOWN : 0))
+		if (print_table(out, job, table, format, !is_once))
 			return -1;
+	}
+	if (is_once) {
+		fputc('\n', out);
+		print_source(out, &job->source, format);
 	}
 	if (only && !n)
 		return err_set(job->err, "%s: no table '%s': leave --table out to see all", job->experiment, only);
@@ -161,7 +171,7 @@ int job_folder(const char *folder, struct err *err)
 	for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
 		*at = '\0';
 		if (mkdir(path, 0777) && errno != EEXIST)
-			return err_set(err, "%s: folder cannot be made: %s: make it or free some space", path,
+			return err_system(err, errno, "%s: folder cannot be made: %s: make it or free some space", path,
 			        strerror(errno));
 		*at = '/';
 	}
@@ -177,10 +187,11 @@ static int write_file(
 	char *fresh = arena_printf(&job->arena, "%s.new", path);
 	FILE *out = fopen(fresh, "w");
 	if (!out)
-		return err_set(job->err, "%s: cannot be written: %s: make the folder writable", path, strerror(errno));
+		return err_system(
+		        job->err, errno, "%s: cannot be written: %s: make the folder writable", path, strerror(errno));
 	int rc = 0;
 	if (format >= 0) {
-		rc = print_table(out, job, table, (enum report_format)format, OPEN_SHOWN);
+		rc = print_table(out, job, table, (enum report_format)format, 1);
 	} else {
 		struct table result;
 		struct grid grid;
@@ -192,7 +203,7 @@ static int write_file(
 	}
 	int is_bad = ferror(out);
 	if ((fclose(out) || is_bad || (!rc && rename(fresh, path))) && !rc)
-		rc = err_set(job->err, "%s: cannot be written: %s: free some space", path, strerror(errno));
+		rc = err_system(job->err, errno, "%s: cannot be written: %s: free some space", path, strerror(errno));
 	if (rc)
 		unlink(fresh);
 	return rc;

@@ -5,17 +5,16 @@
 #include <string.h>
 
 // Every query below sees one row per planned run.
-#define PLANNED                                                                                                        \
-	"FROM experiment e JOIN plan p ON p.experiment_id = e.id AND p.scale = :scale "                                \
-	"LEFT JOIN run r ON r.point_id = p.point_id AND r.seed = p.seed "
+#define PLAN "FROM experiment e JOIN plan p ON p.experiment_id = e.id AND p.scale = :scale "
+#define PLANNED PLAN "LEFT JOIN run r ON r.point_id = p.point_id AND r.seed = p.seed "
 #define OF_EXPERIMENT "WHERE e.name = :experiment "
-#define ENDED OF_EXPERIMENT "AND r.state IN ('done', 'diverged') "
 
 struct reader {
 	struct store *store;
 	const char *parameters[5];
 	struct arena *arena;
 	struct err *err;
+	long n_open; // planned runs without a result
 };
 
 static int read_rows(struct reader *r, const char *sql, struct table *table)
@@ -46,24 +45,32 @@ static int read_list(struct reader *r, const char *sql, const char *separator, c
 static int read_seeds(struct reader *r, char **seeds)
 {
 	struct table table;
-	if (read_rows(r, "SELECT count(DISTINCT p.seed), min(p.seed), max(p.seed) " PLANNED OF_EXPERIMENT, &table))
+	if (read_rows(r, "SELECT count(DISTINCT p.seed), min(p.seed), max(p.seed) " PLAN OF_EXPERIMENT, &table))
 		return -1;
 	long n = atol(table.cell[0]);
 	if (n > 8 && atoll(table.cell[2]) - atoll(table.cell[1]) == n - 1) {
 		*seeds = arena_printf(r->arena, "%s..%s", table.cell[1], table.cell[2]);
 		return 0;
 	}
-	return read_list(r, "SELECT DISTINCT p.seed " PLANNED OF_EXPERIMENT "ORDER BY p.seed", " ", seeds);
+	return read_list(r, "SELECT DISTINCT p.seed " PLAN OF_EXPERIMENT "ORDER BY p.seed", " ", seeds);
 }
 
-static int read_counts(struct reader *r, char **counts)
+// States, builds and machines in one pass over the runs.
+static int read_parts(struct reader *r, char **counts, char **builds, char **machines)
 {
 	static const char *const state[] = {"done", "diverged", "failed", "missing"};
 	struct table table;
 	if (read_rows(r,
-	            "SELECT count(*), count(CASE r.state WHEN 'done' THEN 1 END), "
-	            "count(CASE r.state WHEN 'diverged' THEN 1 END), count(CASE r.state WHEN 'failed' THEN 1 "
-	            "END) " PLANNED OF_EXPERIMENT,
+	            "WITH part AS MATERIALIZED (SELECT r.state, r.build_id, r.machine_id, count(*) AS n " PLANNED
+	                    OF_EXPERIMENT "GROUP BY r.state, r.build_id, r.machine_id) "
+	            "SELECT total(n), total(CASE state WHEN 'done' THEN n END), "
+	            "total(CASE state WHEN 'diverged' THEN n END), total(CASE state WHEN 'failed' THEN n END), "
+	            "(SELECT group_concat(name, ' and ') FROM (SELECT DISTINCT substr(git_commit, 1, 12) || "
+	            "CASE dirty WHEN 0 THEN '' ELSE '+changes' END AS name FROM part JOIN build b ON b.id = build_id "
+	            "WHERE state IN ('done', 'diverged') ORDER BY 1)), "
+	            "(SELECT group_concat(name, ' and ') FROM (SELECT DISTINCT cpu || ', ' || n_core || "
+	            "CASE n_core WHEN 1 THEN ' core' ELSE ' cores' END AS name FROM part JOIN machine m "
+	            "ON m.id = machine_id WHERE state IN ('done', 'diverged') ORDER BY 1)) FROM part",
 	            &table))
 		return -1;
 	long n[4], all = atol(table.cell[0]);
@@ -78,12 +85,17 @@ static int read_counts(struct reader *r, char **counts)
 	for (int i = 0; i < 4; i++)
 		if (i == 0 || n[i])
 			*counts = arena_printf(r->arena, "%s%s %ld %s", *counts, i ? "," : ":", n[i], state[i]);
+	*builds = table.cell[4] ? table.cell[4] : arena_strdup(r->arena, "none yet");
+	*machines = table.cell[5] ? table.cell[5] : arena_strdup(r->arena, "none yet");
+	r->n_open = n[2] + n[3];
 	return 0;
 }
 
 static int read_open(struct reader *r, struct source *source)
 {
 	struct table table;
+	if (!r->n_open)
+		return 0;
 	if (read_rows(r,
 	            "SELECT state || ': ' || label || CASE count(*) WHEN 1 THEN ', seed ' ELSE ', seeds ' END || "
 	            "group_concat(seed, ' ') || coalesce(': ' || message, '') FROM (SELECT p.ordinal, p.label, p.seed, "
@@ -101,18 +113,10 @@ static int read_open(struct reader *r, struct source *source)
 int source_read(struct source *source, struct store *store, const char *experiment, const char *scale,
         struct arena *arena, struct err *err)
 {
-	struct reader r = {store, {":experiment", experiment, ":scale", scale, NULL}, arena, err};
+	struct reader r = {store, {":experiment", experiment, ":scale", scale, NULL}, arena, err, 0};
 	char *seeds = NULL, *counts = NULL, *builds = NULL, *machines = NULL;
 	memset(source, 0, sizeof(*source));
-	if (read_counts(&r, &counts) || read_seeds(&r, &seeds) || read_open(&r, source) ||
-	        read_list(&r,
-	                "SELECT DISTINCT substr(b.git_commit, 1, 12) || CASE b.dirty WHEN 0 THEN '' ELSE '+changes' "
-	                "END " PLANNED "JOIN build b ON b.id = r.build_id " ENDED "ORDER BY 1",
-	                " and ", &builds) ||
-	        read_list(&r,
-	                "SELECT DISTINCT m.cpu || ', ' || m.n_core || CASE m.n_core WHEN 1 THEN ' core' ELSE ' cores' "
-	                "END " PLANNED "JOIN machine m ON m.id = r.machine_id " ENDED "ORDER BY 1",
-	                " and ", &machines))
+	if (read_parts(&r, &counts, &builds, &machines) || read_seeds(&r, &seeds) || read_open(&r, source))
 		return -1;
 	source->scope = arena_printf(arena, "%s at scale %s, seeds %s; %s", experiment, scale, seeds, counts);
 	source->origin = arena_printf(arena, "commit %s; %s", builds, machines);

@@ -24,9 +24,9 @@ static const struct option options[] = {
         {"lr_floor", OPTION_REAL, FIELD(lr_floor), "0", 0, 10, NULL, "learning rate at the last step of a schedule"},
         {"schedule", OPTION_CHOICE, FIELD(schedule), "constant", 0, 0, "constant|linear|cosine", "after the warm-up"},
         {"warmup", OPTION_INT, FIELD(warmup), "0", 0, 1 << 30, NULL, "steps of linear rise"},
-        {"beta1", OPTION_REAL, FIELD(beta1), "0.9", 0, 1, NULL, "Adam: decay of the first moment"},
-        {"beta2", OPTION_REAL, FIELD(beta2), "0.999", 0, 1, NULL, "Adam: decay of the second moment"},
-        {"eps", OPTION_REAL, FIELD(eps), "1e-08", 0, 1, NULL, "Adam: added to the root of the second moment"},
+        {"beta1", OPTION_REAL, FIELD(beta1), "0.9", 0, 0.999999, NULL, "Adam: decay of the first moment"},
+        {"beta2", OPTION_REAL, FIELD(beta2), "0.999", 0, 0.999999, NULL, "Adam: decay of the second moment"},
+        {"eps", OPTION_REAL, FIELD(eps), "1e-08", 1e-30, 1, NULL, "Adam: added to the root of the second moment"},
         {"weight_decay", OPTION_REAL, FIELD(weight_decay), "0", 0, 10, NULL, "decoupled, on matrices (adamw)"},
         {"clip", OPTION_REAL, FIELD(clip), "0", 0, 1e9, NULL, "largest global norm of the gradient; 0: none"},
         {"batch", OPTION_INT, FIELD(batch), "64", 1, 1 << 20, NULL, "sequences per step"},
@@ -90,7 +90,7 @@ struct training {
 	struct progress_state state;
 	struct run_log *log;
 	real *best; // weights of the best validation accuracy
-	char identity[HASH_TEXT + 32];
+	char identity[2 * HASH_TEXT + 32];
 };
 
 static int blocks(struct training *t, struct checkpoint_block *block)
@@ -113,7 +113,8 @@ static int save(struct training *t, struct err *err)
 	return checkpoint_write(t->log->checkpoint_path, t->identity, t->log, block, blocks(t, block), err);
 }
 
-static void evaluate(struct training *t)
+// 0, or 1 when the loss is not finite: the last update has broken the weights.
+static int evaluate(struct training *t)
 {
 	struct progress_state *s = &t->state;
 	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation);
@@ -131,6 +132,7 @@ static void evaluate(struct training *t)
 	s->n_at_stop = t->config->stop_at > 0 && accuracy >= t->config->stop_at ? s->n_at_stop + 1 : 0;
 	if (!s->converged_step && accuracy >= t->config->converged_at)
 		s->converged_step = s->step;
+	return !isfinite(loss.mean);
 }
 
 // Steps until the end. 0 done, 1 diverged, 2 asked to stop, -1 failed.
@@ -148,8 +150,8 @@ static int steps(struct training *t, struct err *err)
 			run_log_metric(t->log, "loss", "train", s->step, loss.mean);
 			return 1;
 		}
-		if (s->step % c->eval_every == 0 || s->step == c->steps)
-			evaluate(t);
+		if ((s->step % c->eval_every == 0 || s->step == c->steps) && evaluate(t))
+			return 1;
 		const double now = clock_s();
 		if (t->log->tick && now - ticked_s >= 0.5) {
 			ticked_s = now;
@@ -211,7 +213,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	arena_init(&scratch, 1 << 16);
 	setup_key(key, setup, &scratch);
 	arena_release(&scratch);
-	snprintf(t.identity, sizeof(t.identity), "%s/%llu", key, (unsigned long long)seed);
+	snprintf(t.identity, sizeof(t.identity), "%s/%llu/%.32s", key, (unsigned long long)seed, log->build);
 
 	struct checkpoint_block block[5];
 	int status = 0;

@@ -17,6 +17,9 @@ struct run_log {
 	// Checkpoint file of this run; NULL: keep none. Written at most every checkpoint_every_s seconds.
 	const char *checkpoint_path;
 	double checkpoint_every_s, checkpointed_s;
+	// Which program runs (a hash; "" when nobody cares): a checkpoint of another build is not gone on from, since a
+	// row must be the work of one build.
+	const char *build;
 	// Called now and then with how far the run is (0..1). Returns 1 when the run should stop early, keeping a
 	// checkpoint (a signal came). May be NULL.
 	int (*tick)(void *context, double fraction);

@@ -8,6 +8,7 @@ void run_log_init(struct run_log *log)
 {
 	memset(log, 0, sizeof(*log));
 	log->checkpoint_every_s = 10;
+	log->build = "";
 }
 
 void run_log_release(struct run_log *log)

@@ -16,7 +16,7 @@
 #include "harness/run/run.h"
 #include "harness/spec/setup.h"
 
-enum { MOST_WORKERS = 256, MOST_ATTEMPTS = 5, CHILD_DONE = 0, CHILD_FAULT = 3, CHILD_STOPPED = 4 };
+enum { MOST_WORKERS = 256, RESPAWNS = 5, CHILD_DONE = 0, CHILD_FAULT = 3, CHILD_STOPPED = 4 };
 
 static volatile sig_atomic_t stop_asked;
 
@@ -71,13 +71,12 @@ static int run_claimed(struct store *store, const struct worker_plan *plan, cons
 	log.checkpoint_path = arena_printf(
 	        arena, "%s/%s-%llu.ckpt", plan->checkpoint_folder, run->key, (unsigned long long)run->seed);
 	log.checkpoint_every_s = plan->checkpoint_every_s;
+	log.build = plan->build->binary_hash;
 	log.tick = tick;
 	log.context = &claimed;
 	const double started_s = clock_s();
 	int status;
-	if (run->attempt > MOST_ATTEMPTS)
-		status = err_set(&failure, "its worker died %d times", run->attempt - 1);
-	else if (setup_parse(&setup, run->json, arena, &failure))
+	if (setup_parse(&setup, run->json, arena, &failure))
 		status = -1;
 	else
 		status = setup.procedure->run(&setup, run->seed, plan->n_thread, &log, &failure);
@@ -106,7 +105,7 @@ static int work(const struct worker_plan *plan, struct err *err)
 	struct store *store;
 	struct arena arena;
 	arena_init(&arena, 1 << 16);
-	if (store_open(&store, plan->db_path, 0, err))
+	if (store_open(&store, plan->db_path, STORE_WRITE, err))
 		return -1;
 	int status = store_identify(store, plan->build, err);
 	while (status == 0 && !stop_asked) {
@@ -177,7 +176,7 @@ static int collect(struct crew *crew, struct err *err)
 		crew->n_alive--;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_FAULT)
 			crew->fault = 1;
-		if (WIFSIGNALED(status) && !stop_asked && crew->n_respawn++ < MOST_ATTEMPTS * crew->plan->n_worker &&
+		if (WIFSIGNALED(status) && !stop_asked && crew->n_respawn++ < RESPAWNS * crew->plan->n_worker &&
 		        spawn(crew, i, err))
 			return -1;
 	}
@@ -220,7 +219,8 @@ static int make_folder(const char *path, struct err *err)
 	if (mkdir(path, 0755) && errno != EEXIST)
 		return err_system(err, errno, "%s: cannot make the folder for checkpoints: %s", path, strerror(errno));
 	if (access(path, W_OK))
-		return err_system(err, errno, "%s: the folder for checkpoints is not writable: %s", path, strerror(errno));
+		return err_system(
+		        err, errno, "%s: the folder for checkpoints is not writable: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -230,7 +230,7 @@ int workers_run(const struct worker_plan *plan, struct err *err)
 	struct store_progress before = {0};
 	if (plan->n_worker < 1 || plan->n_worker > MOST_WORKERS)
 		return err_set(err, "%d workers: give 1 to %d", plan->n_worker, MOST_WORKERS);
-	if (make_folder(plan->checkpoint_folder, err) || store_open(&store, plan->db_path, 0, err))
+	if (make_folder(plan->checkpoint_folder, err) || store_open(&store, plan->db_path, STORE_WRITE, err))
 		return -1;
 	int status = store_progress(store, plan->experiment, plan->scale, &before, err), ends[2];
 	struct store_progress after = before;
@@ -246,7 +246,7 @@ int workers_run(const struct worker_plan *plan, struct err *err)
 	for (int i = 0; i < plan->n_worker && status == 0; i++)
 		status = spawn(&crew, i, err);
 	if (status == 0)
-		status = store_open(&store, plan->db_path, 0, err);
+		status = store_open(&store, plan->db_path, STORE_WRITE, err);
 	if (status) {
 		for (int i = 0; i < plan->n_worker; i++)
 			if (crew.pid[i])

@@ -5,7 +5,9 @@
 
 #include "harness/store/internal.h"
 
-static const double LEASE_S = 60;
+// A worker whose process can be seen to live is not robbed for a late heartbeat (a long evaluation, a suspended
+// machine), only when it must be stuck; one that cannot be looked at (another machine, another boot) after a minute.
+static const double LEASE_S = 60, LIVE_LEASE_S = 3600;
 
 struct candidate {
 	int64_t id, attempt;
@@ -49,7 +51,9 @@ static int find_dead(
 		struct owner owner = {sqlite3_column_int64(stmt, 3), sqlite3_column_int64(stmt, 4), ""};
 		const char *boot = (const char *)sqlite3_column_text(stmt, 5);
 		snprintf(owner.boot, sizeof(owner.boot), "%s", boot ? boot : "");
-		found = store_now() - sqlite3_column_double(stmt, 2) > LEASE_S || owner_is_gone(&owner);
+		const enum owner_state state = owner_look(&owner);
+		found = state == OWNER_GONE ||
+		        store_now() - sqlite3_column_double(stmt, 2) > (state == OWNER_ALIVE ? LIVE_LEASE_S : LEASE_S);
 		if (found)
 			*c = (struct candidate){sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1), 1};
 	}
@@ -100,7 +104,7 @@ static int read_claimed(struct store *store, int64_t id, const char *experiment,
 	}
 	sqlite3_finalize(stmt);
 	if (rc == 0)
-		return err_set(err,
+		return err_fault(err,
 		        "%s: run %lld left the plan of '%s' while it was claimed: run the same command again",
 		        store->path, (long long)id, experiment);
 	return rc;
@@ -126,9 +130,9 @@ int store_claim(struct store *store, const char *experiment, const char *scale, 
 
 int store_lease_lost(struct store *store, int64_t run_id, struct err *err)
 {
-	return err_set(err,
-	        "%s: run %lld is no longer this worker's: another took it over after %.0f s without a heartbeat",
-	        store->path, (long long)run_id, LEASE_S);
+	return err_fault(err,
+	        "%s: run %lld is no longer this worker's: another took it over after too long without a heartbeat",
+	        store->path, (long long)run_id);
 }
 
 int store_heartbeat(struct store *store, int64_t run_id, double fraction, struct err *err)

@@ -21,14 +21,20 @@ struct owner {
 	char boot[128];
 };
 void owner_self(struct owner *owner);
-// True when that process surely no longer runs; false when it does or when this machine cannot tell.
-int owner_is_gone(const struct owner *owner);
+// Whether that process still runs; unknown where this machine cannot tell (another boot, container or machine).
+enum owner_state { OWNER_ALIVE, OWNER_GONE, OWNER_UNKNOWN };
+enum owner_state owner_look(const struct owner *owner);
 
 // Statements on a lease that this process holds end so; their last four parameters are "iiit": run, pid, start, boot.
 #define STORE_HELD " WHERE id = ? AND state = 'running' AND worker_pid = ? AND worker_start = ? AND worker_boot = ?"
 int store_lease_lost(struct store *store, int64_t run_id, struct err *err);
 // 0, or -1 for a name that is no state.
 int store_state_of(const char *name, enum run_state *state);
+
+// Opens a file that cannot be written, or whose folder cannot: store->db, ready to be read.
+int store_open_read_only(struct store *store, struct err *err);
+// Whether file and folder may be written.
+int store_is_writable(const char *path);
 
 double store_now(void); // seconds since 1970
 

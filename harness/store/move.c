@@ -42,7 +42,8 @@ static int dump_file(
 	snprintf(path, sizeof(path), "%s/%s.csv", folder, m->name);
 	FILE *out = fopen(path, "w");
 	if (!out)
-		return err_set(err, "%s: cannot be written: %s: name a writable folder", path, strerror(errno));
+		return err_system(
+		        err, errno, "%s: cannot be written: %s: name a writable folder", path, strerror(errno));
 	sqlite3_stmt *stmt = NULL;
 	int rc = store_prepare(store, &stmt, m->select, err);
 	if (!rc) {
@@ -54,7 +55,8 @@ static int dump_file(
 	sqlite3_finalize(stmt);
 	int is_bad = ferror(out);
 	if ((fclose(out) || is_bad) && rc == 0)
-		rc = err_set(err, "%s: cannot be written: %s: free some space and dump again", path, strerror(errno));
+		rc = err_system(
+		        err, errno, "%s: cannot be written: %s: free some space and dump again", path, strerror(errno));
 	return rc;
 }
 
@@ -67,7 +69,8 @@ int store_dump(struct store *store, const char *experiment, const char *folder, 
 		return err_set(err, "%s: there is no experiment '%s': `kvlab show` lists what there is", store->path,
 		        experiment);
 	if (mkdir(folder, 0777) && errno != EEXIST)
-		return err_set(err, "%s: folder cannot be made: %s: make it or name another", folder, strerror(errno));
+		return err_system(
+		        err, errno, "%s: folder cannot be made: %s: make it or name another", folder, strerror(errno));
 	// One transaction, so that all files are of the same moment.
 	if (store_exec(store, "BEGIN", err))
 		return -1;
@@ -136,8 +139,8 @@ static int import_file(struct store *store, const char *name, const char *folder
 	snprintf(path, sizeof(path), "%s/%s.csv", folder, name);
 	struct csv_reader reader = {.in = fopen(path, "r"), .path = path, .next_line = 1};
 	if (!reader.in)
-		return err_set(err, "%s: cannot be read: %s: name a folder that `kvlab dump` has written", path,
-		        strerror(errno));
+		return err_system(err, errno, "%s: cannot be read: %s: name a folder that `kvlab dump` has written",
+		        path, strerror(errno));
 	sqlite3_stmt *insert = NULL;
 	int n_column, rc = prepare_input(store, name, &reader, &insert, &n_column, err);
 	while (rc == 0 && (rc = read_record(&reader, insert, n_column, err)) > 0)

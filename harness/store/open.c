@@ -11,6 +11,8 @@
 #include "harness/store/internal.h"
 
 enum { BUSY_MS = 60000 };
+// Pages are taken as needed, up to 64 MiB: tables over 100,000 runs jump about in the file.
+static const char CACHE[] = "PRAGMA cache_size = -65536";
 
 static int make_folder(const char *path, struct err *err)
 {
@@ -22,7 +24,7 @@ static int make_folder(const char *path, struct err *err)
 	for (char *at = strchr(folder + 1, '/'); at; at = strchr(at + 1, '/')) {
 		*at = '\0';
 		if (mkdir(folder, 0777) && errno != EEXIST)
-			return err_set(err,
+			return err_system(err, errno,
 			        "%s: folder '%s' cannot be made: %s: make it or name another database with --db", path,
 			        folder, strerror(errno));
 		*at = '/';
@@ -31,16 +33,17 @@ static int make_folder(const char *path, struct err *err)
 }
 
 // Looks at the file before SQLite does: its own messages do not say what to do.
-static int check_file(const char *path, int create, struct err *err)
+static int check_file(const char *path, enum store_mode mode, struct err *err)
 {
 	struct stat info;
 	if (stat(path, &info)) {
-		if (errno == ENOENT && create)
+		if (errno == ENOENT && mode == STORE_CREATE)
 			return make_folder(path, err);
 		if (errno == ENOENT)
 			return err_set(
 			        err, "%s: no such database: run an experiment first or name another with --db", path);
-		return err_set(err, "%s: cannot be opened: %s: name another database with --db", path, strerror(errno));
+		return err_system(
+		        err, errno, "%s: cannot be opened: %s: name another database with --db", path, strerror(errno));
 	}
 	if (S_ISDIR(info.st_mode))
 		return err_set(err, "%s: is a folder, not a database: name a file in it with --db", path);
@@ -51,7 +54,8 @@ static int check_file(const char *path, int create, struct err *err)
 	if (fd >= 0)
 		close(fd);
 	if (n < 0)
-		return err_set(err, "%s: cannot be read: %s: make it readable or name another database with --db", path,
+		return err_system(err, fault,
+		        "%s: cannot be read: %s: make it readable or name another database with --db", path,
 		        strerror(fault));
 	if (n > 0 && (n < (ssize_t)sizeof(magic) || memcmp(magic, "SQLite format 3", sizeof(magic))))
 		return err_set(err, "%s: not a SQLite database: move it away or name another with --db", path);
@@ -91,14 +95,14 @@ static int set_wal(struct store *store, struct err *err)
 	}
 }
 
-static int open_database(struct store *store, int create, struct err *err)
+static int open_writable(struct store *store, enum store_mode mode, struct err *err)
 {
-	int flags = SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
+	int flags = SQLITE_OPEN_READWRITE | (mode == STORE_CREATE ? SQLITE_OPEN_CREATE : 0);
 	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK)
 		return store_fail(store, "open", err);
 	sqlite3_extended_result_codes(store->db, 0);
 	sqlite3_busy_timeout(store->db, BUSY_MS);
-	if (check_owner(store, err))
+	if (check_owner(store, err) || store_exec(store, CACHE, err))
 		return -1;
 	if (sqlite3_db_readonly(store->db, "main") == 1)
 		return err_set(
@@ -109,10 +113,28 @@ static int open_database(struct store *store, int create, struct err *err)
 	return store_migrate(store, store_migrations, store_n_migration, err);
 }
 
-int store_open(struct store **out, const char *path, int create, struct err *err)
+static int open_read_only(struct store *store, struct err *err)
+{
+	int64_t version;
+	if (store_open_read_only(store, err) || check_owner(store, err) ||
+	        store_get(store, err, &version, 0, "PRAGMA user_version", ""))
+		return -1;
+	sqlite3_busy_timeout(store->db, BUSY_MS);
+	if (store_exec(store, CACHE, err))
+		return -1;
+	if (version < store_migrations[store_n_migration - 1].to)
+		return err_set(err,
+		        "%s: written by an older kvlab (schema %lld) and read-only, so that it cannot be brought up to "
+		        "date: "
+		        "make it writable or copy it and name the copy with --db",
+		        store->path, (long long)version);
+	return 0;
+}
+
+int store_open(struct store **out, const char *path, enum store_mode mode, struct err *err)
 {
 	*out = NULL;
-	if (check_file(path, create, err))
+	if (check_file(path, mode, err))
 		return -1;
 	struct store *store = calloc(1, sizeof(*store));
 	if (!store)
@@ -120,7 +142,8 @@ int store_open(struct store **out, const char *path, int create, struct err *err
 	store->path = strdup(path);
 	if (!store->path)
 		die_no_memory(strlen(path) + 1);
-	if (open_database(store, create, err)) {
+	int is_read_only = mode == STORE_READ && !store_is_writable(path);
+	if (is_read_only ? open_read_only(store, err) : open_writable(store, mode, err)) {
 		store_close(store);
 		return -1;
 	}

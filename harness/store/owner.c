@@ -47,13 +47,13 @@ void owner_self(struct owner *owner)
 	snprintf(owner->boot, sizeof(owner->boot), "%s %s", boot, space);
 }
 
-int owner_is_gone(const struct owner *owner)
+enum owner_state owner_look(const struct owner *owner)
 {
 	struct owner self;
 	owner_self(&self);
 	// Without /proc nothing is known of others, and after a reboot or in another container neither: wait for the
 	// heartbeat to grow old.
 	if (self.start < 0 || !owner->boot[0] || strcmp(self.boot, owner->boot))
-		return 0;
-	return process_start(owner->pid) != owner->start;
+		return OWNER_UNKNOWN;
+	return process_start(owner->pid) == owner->start ? OWNER_ALIVE : OWNER_GONE;
 }

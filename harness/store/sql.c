@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The few ways in which this folder talks to SQLite, and what its errors are called.
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ int store_fail(struct store *store, const char *doing, struct err *err)
 	const char *path = store->path;
 	switch (code) {
 	case SQLITE_FULL:
-		return err_set(err,
+		return err_fault(err,
 		        "%s: disk full: free some space and run the same command again (what is stored is kept)", path);
 	case SQLITE_READONLY:
 		return err_set(err,
@@ -30,31 +31,38 @@ int store_fail(struct store *store, const char *doing, struct err *err)
 		        "database with --db",
 		        path);
 	case SQLITE_CANTOPEN:
-		return err_set(err,
+		return err_system(err, system,
 		        "%s: cannot be opened: %s: make file and folder readable and writable or name another "
 		        "database with --db",
 		        path, system ? strerror(system) : "file or folder is not accessible");
 	case SQLITE_NOTADB:
 		return err_set(err, "%s: not a SQLite database: move it away or name another with --db", path);
 	case SQLITE_CORRUPT:
-		return err_set(err,
+		return err_fault(err,
 		        "%s: database is damaged (%s): restore it, or move it away and import results/published", path,
 		        sqlite3_errmsg(store->db));
 	case SQLITE_BUSY:
-		return err_set(
+		return err_fault(
 		        err, "%s: locked by another process for over a minute: end that process and try again", path);
 	case SQLITE_IOERR:
-		// SQLite knows ENOSPC as a full disk; a quota or a limit on file size comes here, its errno often lost.
+		// SQLite knows ENOSPC as a full disk when it writes, not when it makes room beside the file (the -shm).
+		if (system == ENOSPC || system == EDQUOT)
+			return err_fault(err, "%s: disk full: free some space and run the same command again", path);
+		// A quota or a limit on file size comes here, its errno often lost.
 		if (extended == SQLITE_IOERR_WRITE)
-			return err_set(err,
+			return err_fault(err,
 			        "%s: cannot grow (quota or limit on file size?): free some space or raise the limit, "
 			        "then run "
 			        "the same command again (what is stored is kept)",
 			        path);
-		return err_set(err, "%s: input or output error: %s: check the disk and run the same command again",
+		return err_fault(err, "%s: input or output error: %s: check the disk and run the same command again",
 		        path, system ? strerror(system) : sqlite3_errmsg(store->db));
-	default:
+	case SQLITE_ERROR: // SQL of a spec, rows of a dump: what does not fit was given
+	case SQLITE_CONSTRAINT:
+	case SQLITE_MISMATCH:
 		return err_set(err, "%s: cannot %s: %s", path, doing, sqlite3_errmsg(store->db));
+	default:
+		return err_fault(err, "%s: cannot %s: %s", path, doing, sqlite3_errmsg(store->db));
 	}
 }
 

@@ -16,9 +16,14 @@ extern "C" {
 
 struct store;
 
-// Opens, creating file and folder when `create`; applies migrations from any earlier schema. Refuses a file that is
-// not SQLite, one of another program, or one written by a newer kvlab.
-int store_open(struct store **store, const char *path, int create, struct err *err);
+enum store_mode {
+	STORE_WRITE,  // the file must be there
+	STORE_CREATE, // makes file and folder when missing
+	STORE_READ,   // for reports: also where file or folder may only be read
+};
+// Opens; applies migrations from any earlier schema. Refuses a file that is not SQLite, one of another program, or one
+// written by a newer kvlab.
+int store_open(struct store **store, const char *path, enum store_mode mode, struct err *err);
 void store_close(struct store *store);
 
 // --- what is to be run ---------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ task: {name: retrieval, n_key: 4}
 train: {steps: 30, batch: 8, eval_every: 10, n_validation: 32, n_test: 32}
 sweep: {product: {model.d_ff: [16, 32, 48]}}
 seeds: [1]
+report:
+  tables: [{name: all, title: all, sql: "select label, seed from plan where scale = :scale order by ordinal"}]
 SPEC
 
 # refused NAME PATTERN ARGUMENTS...: exit 2, one line on stderr that matches, nothing on stdout.
@@ -55,6 +57,12 @@ check_exit 0 "a grid runs" "$KVLAB" run ./grid.yaml --db newer/results.db
 sqlite3 newer/results.db 'PRAGMA user_version = 99' >/dev/null
 refused "a newer database" 'newer/results.db.*newer' run ./grid.yaml --db newer/results.db
 mkdir folder.db
+head -c 20000 newer/results.db >broken.db
+dd if=/dev/urandom of=broken.db bs=1k seek=4 count=12 conv=notrunc 2>/dev/null
+sqlite3 newer/results.db 'PRAGMA user_version = 2' >/dev/null
+check_exit 1 "a broken database is a fault: exit 1" "$KVLAB" show --db broken.db
+cp stderr seen
+check "and says what to do" grep -q 'broken.db: .*damaged.*restore' seen
 refused "a folder for a file" 'folder.db' run ./grid.yaml --db folder.db
 
 # A disk of 600 KiB, filled while a grid runs; and the same folder read-only.
@@ -69,6 +77,14 @@ if mount -t tmpfs -o size=600k tmpfs disk 2>/dev/null; then
 	check_exit 1 "a full disk ends the run: exit 1" "$KVLAB" run more/grid.yaml --db disk/results.db
 	cp stderr seen
 	check "and says so" grep -Eq 'disk.*(full|space)' seen
+	cp -r disk/results.db* more
+	check_exit 1 "tables cannot be written to it: exit 1" "$KVLAB" table grid --write --db more/results.db --folder disk/tables
+	check_exit 1 "nor can a dump: exit 1" "$KVLAB" dump grid disk/dump --db more/results.db
+	check_exit 0 "a dump elsewhere" "$KVLAB" dump grid dump --db more/results.db
+	check_exit 1 "an import into it: exit 1" "$KVLAB" import dump --db disk/new.db
+	cp stderr seen
+	check "and says so" grep -Eq 'disk/new.db.*(full|space)' seen
+	rm -f disk/new.db*
 	rm disk/full
 	sqlite3 disk/results.db 'SELECT id, state, finished_at FROM run' >after
 	check "finished runs are kept" test "$(grep -cxFf before after)" = 3
@@ -79,7 +95,12 @@ if mount -t tmpfs -o size=600k tmpfs disk 2>/dev/null; then
 	check_exit 2 "a read-only folder: exit 2" "$KVLAB" run more/grid.yaml --seeds 9 --db disk/results.db
 	cp stderr seen
 	check "and says so" grep -Eq 'disk/results.db.*(read-only|readonly|writ)' seen
-	check_exit 0 "tables can still be printed from it" "$KVLAB" show 1 --db disk/results.db
+	check_exit 0 "runs can still be shown from it" "$KVLAB" show 1 --db disk/results.db
+	check_exit 0 "tables can still be printed from it" "$KVLAB" table grid --db disk/results.db
+	check "and say what they hold" grep -q '24 runs planned: 24 done' stdout
+	check_exit 2 "but not written to it" "$KVLAB" table grid --write --db disk/results.db --folder disk/tables
+	check_exit 0 "plots can still be drawn from it" "$KVLAB" plot grid --db disk/results.db --folder plots
+	check_exit 2 "an import into it: exit 2" "$KVLAB" import dump --db disk/results.db
 	umount disk
 else
 	skip "full disk and read-only folder" "mounting a small disk needs root"

@@ -27,6 +27,15 @@ MODELS = {
 }
 
 
+def causal_attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    # Before PyTorch 2.0 a plain script writes it out.
+    hidden = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool).triu(1)
+    scores = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
+    return scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v
+
+
 class Block(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -40,7 +49,7 @@ class Block(nn.Module):
         B, T, d = x.shape
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, self.n_head, d // self.n_head)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = causal_attention(q, k, v)
         x = x + self.out(y.transpose(1, 2).reshape(B, T, d))
         return x + self.ff(self.norm2(x))
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness/base/stats.h"
+#include "harness/store/internal.h"
 #include "tests/store/sample.h"
 #include "tests/test.h"
 
@@ -23,8 +24,9 @@ static const char report_json[] =
         "{\"name\":\"flat\",\"title\":\"Flat\",\"digits\":2,\"sql\":\"select n_key, accuracy, run_ids from "
         "log2n_retrieval where scale = :scale and n_head = 1 and d_select_per_head = 4\"}],"
         "\"plots\":[{\"name\":\"minimum\",\"title\":\"It's a test\",\"script\":\"plots/log2n_minimum.gp\",\"data\":{"
-        "\"points\":\"select n_head as panel, n_key, minimum, is_censored, 0 as stack, 16 as widest from "
+        "\"points\":\"select n_head as panel, n_key, minimum, is_censored, n_gap, 0 as stack from "
         "log2n_retrieval_minimum where scale = :scale order by n_head\","
+        "\"grid\":\"select 2 as least_n_key, 128 as most_n_key, 12 as widest\","
         "\"fit\":\"select n_head as panel, * from log2n_retrieval_fit where scale = :scale\"}}]}";
 
 struct bench {
@@ -133,9 +135,9 @@ static void the_fit_agrees_with_the_statistics(void **state)
 		for (int k = 0; k < 4; k++)
 			for (uint64_t seed = 1; seed <= 3; seed++) {
 				int least = 0;
-				for (int w = 4; w >= 0 && sample_accuracy(heads[h], keys[k], widths[w], seed) >= 0.99;
-				        w--)
-					least = widths[w];
+				for (int w = 4; w >= 0; w--)
+					if (sample_accuracy(heads[h], keys[k], widths[w], seed) >= 0.99)
+						least = widths[w];
 				n_censored += !least;
 				if (!least)
 					continue;
@@ -157,6 +159,67 @@ static void the_fit_agrees_with_the_statistics(void **state)
 		assert_true(fabs(atof(t.cell[5]) - fit.intercept_half_width) < 1e-9);
 		assert_string_equal(t.cell[6], "0");
 	}
+}
+
+// The least width is the least, whatever wider ones do; those are counted.
+static void a_wider_failure_is_a_gap(void **state)
+{
+	struct bench *b = *state;
+	sample_finish(b->store, "log2n_retrieval", 1000, &b->err);
+	static const char minimum[] = "SELECT minimum, n_gap, is_censored, fit FROM log2n_retrieval_minimum "
+	                              "WHERE n_head = 1 AND n_key = 2 AND seed = 1";
+	struct table before = query(b, minimum);
+	assert_string_equal(before.cell[0], "2");
+	assert_string_equal(before.cell[1], "0");
+	// One of the wider widths ends badly, another diverges.
+	static const char *const change[] = {
+	        "UPDATE metric SET value = 0.5 WHERE name = 'accuracy' AND run_id IN (SELECT run_id FROM "
+	        "log2n_retrieval_run WHERE n_head = 1 AND n_key = 2 AND seed = 1 AND d_select_per_head = 4)",
+	        "UPDATE run SET state = 'diverged' WHERE id IN (SELECT run_id FROM log2n_retrieval_run WHERE n_head = "
+	        "1 "
+	        "AND n_key = 2 AND seed = 1 AND d_select_per_head = 12)",
+	        "DELETE FROM metric WHERE name = 'accuracy' AND run_id IN (SELECT id FROM run WHERE state = "
+	        "'diverged')",
+	};
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(store_do(b->store, &b->err, change[i], ""), 0);
+	struct table after = query(b, minimum);
+	assert_string_equal(after.cell[0], "2");
+	assert_string_equal(after.cell[1], "2");
+	assert_string_equal(after.cell[2], "0");
+	assert_string_equal(after.cell[3], before.cell[3]);
+	// The column `fit` is the line of the fit.
+	struct table fit =
+	        query(b, "SELECT max(abs(m.fit - f.intercept - f.slope * m.log2_n_key)) FROM "
+	                 "log2n_retrieval_minimum m JOIN log2n_retrieval_fit f USING (scale, n_layer, n_head)");
+	assert_true(atof(fit.cell[0]) < 1e-9);
+}
+
+// What an unusable run has left behind does not count.
+static void stale_runs_do_not_count(void **state)
+{
+	struct bench *b = *state;
+	sample_finish(b->store, "log2n_retrieval", 1000, &b->err);
+	assert_int_equal(store_do(b->store, &b->err, "UPDATE run SET state = 'stale' WHERE id = 1", ""), 0);
+	struct table t = query(b, "SELECT count(accuracy), count(*) FROM log2n_retrieval_run");
+	assert_string_equal(t.cell[0], "119");
+	assert_string_equal(t.cell[1], "120");
+	t = query(b, "SELECT sum(n_finished < n_width) FROM log2n_retrieval_minimum WHERE minimum IS NULL");
+	assert_true(atol(t.cell[0]) == 1);
+}
+
+static void the_source_is_told_once(void **state)
+{
+	struct bench *b = *state;
+	sample_finish(b->store, "log2n_retrieval", 1000, &b->err);
+	static const char scope[] = "log2n_retrieval at scale small, seeds";
+	const char *term = strstr(printed(b, b->store, NULL, REPORT_TERM), scope);
+	assert_non_null(term);
+	assert_null(strstr(term + 1, scope));
+	const char *md = strstr(printed(b, b->store, NULL, REPORT_MD), scope);
+	assert_non_null(md);
+	assert_non_null(strstr(md + 1, scope));
+	has(printed(b, b->store, "flat", REPORT_TERM), scope);
 }
 
 static void missing_and_partial_cells_say_so(void **state)
@@ -299,6 +362,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        T(the_view_agrees_with_the_statistics),
 	        T(the_fit_agrees_with_the_statistics),
+	        T(a_wider_failure_is_a_gap),
+	        T(stale_runs_do_not_count),
+	        T(the_source_is_told_once),
 	        T(missing_and_partial_cells_say_so),
 	        T(formats_escape_what_is_theirs),
 	        T(resuming_changes_no_byte),

@@ -30,6 +30,7 @@ static void refused(const char *path, int create, const char *reason, const char
 	struct err err = {0};
 	assert_int_equal(store_open(&store, path, create, &err), -1);
 	assert_null(store);
+	assert_false(err.is_fault); // exit status 2
 	if (strncmp(err.message, path, strlen(path)) || !strstr(err.message, reason) || !strstr(err.message, remedy) ||
 	        strchr(err.message, '\n'))
 		fail_msg("message: %s", err.message);
@@ -80,7 +81,7 @@ static void files_that_are_not_ours_are_refused(void **state UNUSED)
 	snprintf(path, sizeof(path), "%s/newer.db", folder);
 	store_close(sample_open(path));
 	raw_database(path, "PRAGMA user_version = 99");
-	refused(path, 1, "newer kvlab (schema 99, this one knows 1)", "--db");
+	refused(path, 1, "newer kvlab (schema 99, this one knows 2)", "--db");
 	sample_remove(folder);
 }
 
@@ -115,7 +116,8 @@ static void until_it_is_full(const char *path, long *n_done)
 				break;
 			++*n_done;
 		}
-	if (!err.is_set || strncmp(err.message, path, strlen(path)) || !strstr(err.message, "free some space")) {
+	if (!err.is_set || !err.is_fault || strncmp(err.message, path, strlen(path)) ||
+	        !strstr(err.message, "free some space")) {
 		fprintf(stderr, "%ld done, message: %s\n", *n_done, err.message);
 		*n_done = -1;
 	}
@@ -256,6 +258,109 @@ static void read_only_folders_are_told(void **state UNUSED)
 	sample_remove(folder);
 }
 
+// Reads of run and metric, in a process of its own as an ordinary user; n_done finished runs are expected.
+static int64_t expected_done;
+static const char *readable_name;
+
+static void check_readable(const char *folder)
+{
+	char path[300];
+	struct store *store;
+	struct err err = {0};
+	int64_t n_done = -1;
+	snprintf(path, sizeof(path), "%s/%s", folder, readable_name);
+	if (store_open(&store, path, STORE_READ, &err) ||
+	        store_get(store, &err, &n_done, 0,
+	                "SELECT count(*) FROM run r WHERE state = 'done' AND EXISTS (SELECT 1 FROM metric m WHERE "
+	                "m.run_id = r.id)",
+	                "")) {
+		fprintf(stderr, "message: %s\n", err.message);
+		_exit(1);
+	}
+	store_close(store);
+	if (n_done != expected_done) {
+		fprintf(stderr, "%lld finished runs, expected %lld\n", (long long)n_done, (long long)expected_done);
+		_exit(1);
+	}
+	refused_or_exit(path, STORE_WRITE, "cannot be");
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	struct arena arena;
+	arena_init(&arena, 1 << 16);
+	struct stat info;
+	char *data = sample_read_file(from, &arena);
+	assert_non_null(data);
+	assert_int_equal(stat(from, &info), 0);
+	FILE *out = fopen(to, "w");
+	assert_non_null(out);
+	assert_int_equal(fwrite(data, 1, (size_t)info.st_size, out), info.st_size);
+	fclose(out);
+	arena_release(&arena);
+}
+
+// Read-only in four states: closed, open elsewhere, left by a killed process, and copied with its -wal alone.
+static void read_only_databases_can_be_read(void **state UNUSED)
+{
+	char path[300], copy[300];
+	struct err err = {0};
+	static const char *const folder_suffix[] = {"", "-wal", "-shm"};
+	for (int kind = 0; kind < 4; kind++) {
+		char *folder = sample_folder();
+		snprintf(path, sizeof(path), "%s/a?b%%20#.db", folder);
+		prepare(path);
+		struct store *store = sample_open(path);
+		expected_done = sample_finish(store, "trial", 40, &err);
+		assert_int_equal(expected_done, 40);
+		readable_name = "a?b%20#.db";
+		if (kind == 0) {
+			store_close(store);
+			store = NULL;
+		}
+		if (kind >= 2) {
+			for (int i = 0; i < (kind == 2 ? 3 : 2); i++) {
+				char from[320];
+				snprintf(from, sizeof(from), "%s%s", path, folder_suffix[i]);
+				snprintf(copy, sizeof(copy), "%s/copy.db%s", folder, folder_suffix[i]);
+				copy_file(from, copy);
+				chmod(copy, 0444);
+			}
+			readable_name = "copy.db";
+		}
+		chmod(path, 0444);
+		chmod(folder, 0555);
+		as_nobody(check_readable, folder);
+		chmod(folder, 0755);
+		chmod(path, 0644);
+		store_close(store);
+		sample_remove(folder);
+	}
+}
+
+static void an_older_file_that_is_read_only_says_so(void **state UNUSED)
+{
+	char path[300];
+	char *folder = sample_folder();
+	snprintf(path, sizeof(path), "%s/results.db", folder);
+	prepare(path);
+	raw_database(path, "PRAGMA user_version = 1");
+	chmod(path, 0444);
+	chmod(folder, 0555);
+	pid_t child = fork();
+	int status;
+	if (child == 0) {
+		if (geteuid() == 0 && (setgid(65534) || setuid(65534)))
+			_exit(2);
+		refused_or_exit(path, STORE_READ, "written by an older kvlab (schema 1) and read-only");
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	chmod(folder, 0755);
+	sample_remove(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +369,8 @@ int main(void)
 	        cmocka_unit_test(a_file_that_may_not_grow_keeps_what_it_has),
 	        cmocka_unit_test(a_full_disk_keeps_what_it_has),
 	        cmocka_unit_test(read_only_folders_are_told),
+	        cmocka_unit_test(read_only_databases_can_be_read),
+	        cmocka_unit_test(an_older_file_that_is_read_only_says_so),
 	};
 	return cmocka_run_group_tests_name("store faults", tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ void cpu_cross_entropy(const struct exec *exec, double *loss, int *hit, real *dl
 				vec_store_first(d + j, e, c);
 		}
 		loss[i] = log(sum) - (double)(row[target] - most);
-		hit[i] = argmax == target && isfinite((double)most);
+		hit[i] = argmax == target && isfinite(loss[i]); // a NaN anywhere in the row is no hit
 		if (!d)
 			continue;
 		const real scale = (real)(grad_scale / sum);
