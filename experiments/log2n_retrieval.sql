@@ -86,7 +86,7 @@ WITH setting AS MATERIALIZED (
 	CROSS JOIN plan p ON p.experiment_id = e.id
 	CROSS JOIN setting s ON s.point_id = p.point_id
 	LEFT JOIN run r ON r.point_id = p.point_id AND r.seed = p.seed
-	LEFT JOIN metric a INDEXED BY metric_of_run ON a.run_id = CASE WHEN r.state IN ('done', 'diverged') THEN r.id END
+	LEFT JOIN metric a INDEXED BY metric_of_run ON a.run_id = CASE WHEN r.state = 'done' THEN r.id END
 		AND a.name = 'accuracy' AND a.split = 'test' AND a.step = -1
 	WHERE e.name = 'log2n_retrieval'
 	GROUP BY p.scale, s.setting, p.seed
@@ -107,31 +107,38 @@ SELECT scale, n_layer, n_head, n_key, n_pair, seed, n_width, n_finished, x AS lo
 FROM centred WINDOW heads AS (PARTITION BY scale, n_layer, n_head)
 ORDER BY scale, ordinal;
 
--- A row per head count: least squares of that minimum against log2 n_key over (n_key, seed), with 95 % half widths.
--- Censored and unfinished rows are left out and counted.
-CREATE VIEW log2n_retrieval_fit AS
-WITH centred AS (
-	SELECT *, avg(CASE WHEN minimum IS NOT NULL THEN log2_n_key END) OVER (PARTITION BY scale, n_layer, n_head)
-			AS x_mean,
-		avg(minimum) OVER (PARTITION BY scale, n_layer, n_head) AS y_mean
-	FROM log2n_retrieval_minimum
+-- A row per head count and range of N: least squares of that minimum against log2 n_key over (n_key, seed), with 95 %
+-- half widths, over every N of the grid (from_n_key 0) and over N of 8 or more (from_n_key 8): below 8 a sequence has
+-- fewer than 8 pairs, so that the number of keys is not all that changes. Censored and unfinished rows are left out
+-- and counted.
+CREATE VIEW log2n_retrieval_fits AS
+WITH chosen AS (
+	SELECT m.*, from_n_key FROM log2n_retrieval_minimum m
+	JOIN (SELECT 0 AS from_n_key UNION ALL SELECT 8) ON n_key >= from_n_key
+), centred AS (
+	SELECT *, avg(CASE WHEN minimum IS NOT NULL THEN log2_n_key END) OVER heads AS x_mean,
+		avg(minimum) OVER heads AS y_mean
+	FROM chosen WINDOW heads AS (PARTITION BY scale, n_layer, n_head, from_n_key)
 ), sums AS (
-	SELECT scale, n_layer, n_head, count(minimum) AS n, sum(is_censored) AS n_censored,
+	SELECT scale, n_layer, n_head, from_n_key, count(minimum) AS n, sum(is_censored) AS n_censored,
 		sum(n_finished < n_width) AS n_unfinished, x_mean, y_mean,
 		sum(CASE WHEN minimum IS NOT NULL THEN (log2_n_key - x_mean) * (log2_n_key - x_mean) END) AS s_xx,
 		sum((log2_n_key - x_mean) * (minimum - y_mean)) AS s_xy,
 		sum((minimum - y_mean) * (minimum - y_mean)) AS s_yy
 	FROM centred
-	GROUP BY scale, n_layer, n_head
+	GROUP BY scale, n_layer, n_head, from_n_key
 ), fitted AS (
 	SELECT *, s_xy / nullif(s_xx, 0) AS slope,
 		-- two numbers were fitted; without a third point there is no interval
 		CASE WHEN n > 2 THEN sqrt(max(0, s_yy - s_xy * s_xy / nullif(s_xx, 0)) / (n - 2)) END AS residual_sd
 	FROM sums
 )
-SELECT scale, n_layer, n_head, n, n_censored, n_unfinished, slope, y_mean - slope * x_mean AS intercept,
+SELECT scale, n_layer, n_head, from_n_key, n, n_censored, n_unfinished, slope, y_mean - slope * x_mean AS intercept,
 	q975 * residual_sd / sqrt(s_xx) AS slope_half_width,
 	q975 * residual_sd * sqrt(1.0 / n + x_mean * x_mean / s_xx) AS intercept_half_width,
 	residual_sd, x_mean, s_xx, q975
 FROM fitted LEFT JOIN t_quantile ON df = min(n - 2, 300)
-ORDER BY scale, n_layer, n_head;
+ORDER BY scale, n_layer, n_head, from_n_key;
+
+-- The same over every N: the line of the plot and of the column `fit` of log2n_retrieval_minimum.
+CREATE VIEW log2n_retrieval_fit AS SELECT * FROM log2n_retrieval_fits WHERE from_n_key = 0;
