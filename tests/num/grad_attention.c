@@ -137,7 +137,8 @@ static void test_sharing(void **state UNUSED)
 		c.sharing = V_IN_K;
 		c.shape.n_k_head = c.shape.n_v_head = 1, c.shape.d_qk = 6, c.shape.d_v = 4;
 		expect_right(&c, 2, 4, 4);
-		// Two heads of values that cut those columns elsewhere than the two heads of keys: threads must not meet.
+		// Two heads of values that cut those columns elsewhere than the two heads of keys: threads must not
+		// meet.
 		c.shape.n_k_head = c.shape.n_v_head = 2, c.shape.d_qk = 24, c.shape.d_v = 8;
 		rig.tape.n_thread = 2;
 		expect_right(&c, 1, 12, 12);

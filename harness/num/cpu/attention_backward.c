@@ -179,8 +179,8 @@ void cpu_attention_backward(const struct exec *exec, struct strided_out dq, stru
         struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
         struct strided k, struct strided v, const struct attention_shape *s)
 {
-	// Where v is a view into k whose heads cut the row elsewhere, tasks would write to the same numbers: then one task
-	// does all heads of a sequence. (v as k itself has the same heads, and one task writes both.)
+	// Where v is a view into k whose heads cut the row elsewhere, tasks would write to the same numbers: then one
+	// task does all heads of a sequence. (v as k itself has the same heads, and one task writes both.)
 	const int is_same = k.x == v.x && s->d_qk == s->d_v && s->n_k_head == s->n_v_head;
 	const int is_apart = k.x + s->n_k_head * s->d_qk <= v.x || v.x + s->n_v_head * s->d_v <= k.x;
 	const int n_group = is_same || is_apart ? gcd(s->n_k_head, s->n_v_head) : 1, n_task = s->B * n_group;
