@@ -39,6 +39,11 @@ is_alive()
 {
 	[[ -r /proc/$1/stat ]] && ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null
 }
+# A bare machine has no pgrep: the parent is the second field after the name's closing bracket.
+children_of()
+{
+	sed -nE "s/^([0-9]+) \\(.*\\) . $1 .*/\\1/p" /proc/[0-9]*/stat 2>/dev/null | tr '\n' ' '
+}
 fault()
 {
 	faults=$((faults + 1))
@@ -53,7 +58,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 	"$KVLAB" "${arguments[@]}" --db killed/results.db >run.log 2>&1 &
 	pid=$!
 	sleep "$((RANDOM % (whole_s > 3 ? 2 : 1))).$((RANDOM % 900 + 100))"
-	children=$(pgrep -P $pid | tr '\n' ' ')
+	children=$(children_of $pid)
 	[[ -z $children ]] || hits=$((hits + 1))
 	kill -9 $pid 2>/dev/null
 	wait $pid 2>/dev/null
