@@ -21,8 +21,17 @@ static void add_backward(struct tape *tape, void *args)
 	const struct add *s = args;
 	if (!s->out->is_live)
 		return;
-	pass(tape, s->out, s->a);
 	pass(tape, s->out, s->b);
+	// The stream's gradient goes on unchanged, and nobody needs it here any more: where nothing has been added to
+	// a's yet, hand the memory over instead of copying it.
+	if (s->a->is_own && s->a->dx && !s->a->is_live && s->out->is_own) {
+		real *spare = s->a->dx;
+		s->a->dx = s->out->dx;
+		s->out->dx = spare;
+		s->a->is_live = 1;
+	} else {
+		pass(tape, s->out, s->a);
+	}
 }
 
 struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b)

@@ -143,6 +143,7 @@ static void linear_group(struct tape *tape, int n, const struct linear_map *map,
 			// Not tensor_columns: each view's gradient stands alone here, so nothing has to be cleared.
 			g->y[i] = arena_alloc(tape->step, sizeof(*g->y[i]));
 			*g->y[i] = *g->whole;
+			g->y[i]->is_own = 0;
 			g->y[i]->C = map[i].w->T;
 			g->y[i]->x = g->whole->x ? g->whole->x + from : NULL;
 			g->y[i]->dx = g->whole->dx ? g->whole->dx + from : NULL;

@@ -59,6 +59,7 @@ struct tensor *tensor_new(struct tape *tape, int B, int T, int C)
 		t->x = arena_alloc(tape->step, bytes);
 	if (tape->mode == TAPE_RECORD)
 		t->dx = arena_alloc(tape->step, bytes);
+	t->is_own = 1;
 	return t;
 }
 
@@ -75,6 +76,7 @@ static struct tensor *view_of(struct tape *tape, struct tensor *whole, ptrdiff_t
 		whole->is_live = 1;
 	}
 	*view = *whole;
+	view->is_own = 0;
 	view->x = whole->x ? whole->x + offset : NULL;
 	view->dx = whole->dx ? whole->dx + offset : NULL;
 	return view;

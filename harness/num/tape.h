@@ -24,6 +24,7 @@ struct tensor {
 	ptrdiff_t b_stride, t_stride;
 	real *x;     // values; NULL when counting
 	real *dx;    // gradient of the loss; NULL where none is wanted
+	int is_own;  // made by tensor_new: nobody else looks at the memory of its gradient
 	int is_live; // the gradient holds a value: add to it. Otherwise it is undefined: write it
 };
 
