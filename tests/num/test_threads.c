@@ -221,7 +221,7 @@ static void test_slots(void **state UNUSED)
 // Products large enough for the library; one is enough, they are slow.
 static void test_library_products(void **state UNUSED)
 {
-	enum { WIDE = 1024, ROWS = 300 };
+	enum { WIDE = 1024, ROWS = 1024 };
 	struct rng rng = rig_rng(&rig);
 	real *x = arena_alloc(&rig.memory, WIDE * WIDE * sizeof(real));
 	for (int i = 0; i < WIDE * WIDE; i++)

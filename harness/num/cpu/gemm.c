@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Matrix products. Small and middle shapes (all of the synthetic tasks) run on the tile kernel: at widths of 64 to 256
-// it is faster than OpenBLAS and its bits do not depend on the number of rows (measured: README, "Speed"). Large ones
+// it is as fast as OpenBLAS and its bits do not depend on the number of rows (`make bench` times both). Large ones
 // go to OpenBLAS, one thread a call, in blocks that are fixed by shape, so that threads never change a result either.
 #include <cblas.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 enum {
 	DEPTH = 256,         // of a packed panel of B: DEPTH * TILE_COLUMNS numbers stay in L1
-	BLAS_WIDTH = 1024,   // both n and k from here on: OpenBLAS
+	BLAS_WIDTH = 1024,   // m, n and k all from here on: OpenBLAS
 	BLAS_ROWS = 256,     // rows of C per OpenBLAS call
 	PACK_FROM = 96,      // columns a thread must have for packing a transposed A to pay
 	ROWS = 8 * TILE_ROWS // rows of C that a thread takes at a time
@@ -194,7 +194,7 @@ static void gemm_blas(const struct exec *exec, const struct gemm *g)
 
 void cpu_gemm(const struct exec *exec, const struct gemm *g)
 {
-	if (g->n >= BLAS_WIDTH && g->k >= BLAS_WIDTH)
+	if (g->m >= BLAS_WIDTH && g->n >= BLAS_WIDTH && g->k >= BLAS_WIDTH)
 		gemm_blas(exec, g);
 	else if (g->form == GEMM_TN && !g->bias) // weight gradients, which have none
 		gemm_by_columns(exec, g);
