@@ -12,7 +12,7 @@ procedure: train
 model: {family: decoder, n_layer: 2, d_model: 32, n_head: 2, d_ff: 64}
 variant: {name: thin_keys}
 task: {name: retrieval}
-train: {lr: 3e-3, batch: 32, steps: 240, eval_every: 40, n_validation: 128, n_test: 256}
+train: {lr: 3e-3, batch: 32, steps: 400, eval_every: 50, n_validation: 128, n_test: 256}
 sweep: {product: {task.n_key: [2, 4, 8], variant.d_select_per_head: [1, 4]}}
 seeds: [1, 2]
 report:
@@ -32,7 +32,6 @@ sql()
 finished='SELECT id, attempt, finished_at FROM run WHERE state = '"'done'"' ORDER BY id'
 
 check "an undisturbed grid runs" "$KVLAB" "${arguments[@]}" --db whole/results.db
-whole_s=$SECONDS
 
 # A process that is more than an entry nobody has collected yet.
 is_alive()
@@ -43,6 +42,11 @@ is_alive()
 children_of()
 {
 	sed -nE "s/^([0-9]+) \\(.*\\) . $1 .*/\\1/p" /proc/[0-9]*/stat 2>/dev/null | tr '\n' ' '
+}
+# Lines of done.old that stand in done.new, too. (grep -f of an empty file prints no count.)
+kept()
+{
+	if [[ -s done.old ]]; then grep -cxFf done.old done.new; else echo 0; fi
 }
 fault()
 {
@@ -57,7 +61,14 @@ mkdir killed
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	"$KVLAB" "${arguments[@]}" --db killed/results.db >run.log 2>&1 &
 	pid=$!
-	sleep "$((RANDOM % (whole_s > 3 ? 2 : 1))).$((RANDOM % 900 + 100))"
+	# Wait for the workers, then a random moment of their work: short, so that ten of them do not finish the grid.
+	children=
+	for ((i = 0; i < 100; i++)); do
+		children=$(children_of $pid)
+		[[ -z $children && -d /proc/$pid ]] || break
+		sleep 0.02
+	done
+	sleep "0.$((RANDOM % 350 + 100))"
 	children=$(children_of $pid)
 	[[ -z $children ]] || hits=$((hits + 1))
 	kill -9 $pid 2>/dev/null
@@ -70,8 +81,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 	done
 	[[ ! -s killed/results.db ]] || sql killed/results.db "$finished" >done.new
 	# What was finished at the kill before is finished now, by the same attempt, at the same time.
-	kept=$(grep -cxFf done.old done.new)
-	((kept == $(wc -l <done.old))) || fault "finished before: $(cat done.old); finished now: $(cat done.new)"
+	(($(kept) == $(wc -l <done.old))) || fault "finished before: $(cat done.old); finished now: $(cat done.new)"
 	cp done.new done.old
 done
 echo "# $hits of 10 kills met running workers; $(wc -l <done.old) of 12 runs were finished before the last try"
@@ -80,7 +90,7 @@ cp faults output 2>/dev/null || : >output
 report $faults "no finished run was lost or run again, no worker outlived its parent"
 check "the grid goes on to its end" "$KVLAB" "${arguments[@]}" --db killed/results.db
 sql killed/results.db "$finished" >done.new
-report $(($(grep -cxFf done.old done.new) != $(wc -l <done.old))) "finished runs stayed as they were to the end"
+report $(($(kept) != $(wc -l <done.old))) "finished runs stayed as they were to the end"
 resumed=$(sql killed/results.db "SELECT count(*) FROM run WHERE attempt > 1 AND state = 'done'")
 echo "# $resumed runs were finished by a later attempt"
 check "every planned run is done once" test "$(sql killed/results.db "SELECT count(*), sum(state = 'done') FROM run")" = '12|12'
