@@ -48,11 +48,6 @@ int cache_init(struct cache *cache, const struct variant *variant, const struct 
 	return 0;
 }
 
-void cache_clear(struct cache *cache)
-{
-	cache->length = 0;
-}
-
 struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 {
 	struct attn_cache *layer = a->cache;

@@ -26,8 +26,6 @@ int cache_init(struct cache *cache, const struct variant *variant, const struct 
         const void *variant_config, int B, int capacity, struct arena *arena, struct err *err);
 // Bytes per token and over all layers that streams() asks for.
 double streams_bytes_per_token(const struct variant *variant, const struct attn_dims *dims, const void *variant_config);
-// Forgets what is held and keeps the memory.
-void cache_clear(struct cache *cache);
 
 #ifdef __cplusplus
 }

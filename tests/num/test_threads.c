@@ -282,6 +282,46 @@ static void test_training(void **state UNUSED)
 		}
 }
 
+// v lies in the columns of k, whose heads cut the row elsewhere: tasks that are not kept apart write to the same
+// gradients. One query on many positions: writing them is most of the work, long against waking a thread, so a race is
+// met.
+static void test_values_inside_keys(void **state UNUSED)
+{
+	enum { S = 20000, HEADS = 2, D_QK = 24, D_V = 8, WIDE = HEADS * D_QK, TRIES = 40 };
+	struct rng rng = rig_rng(&rig);
+	real *number = arena_alloc(&rig.memory, (S * WIDE + WIDE + 2 * HEADS * D_V) * sizeof(real));
+	real *k = number, *q = k + S * WIDE, *out = q + WIDE, *dout = out + HEADS * D_V;
+	for (real *x = number; x < dout + HEADS * D_V; x++)
+		*x = (real)rng_uniform(&rng);
+	real *first = arena_alloc(&rig.memory, S * WIDE * sizeof(real)), lse[HEADS];
+	real *dk = arena_alloc(&rig.memory, S * WIDE * sizeof(real));
+	const struct attention_shape shape = {.B = 1,
+	        .T = 1,
+	        .S = S,
+	        .n_head = HEADS,
+	        .n_k_head = HEADS,
+	        .n_v_head = HEADS,
+	        .d_qk = D_QK,
+	        .d_v = D_V,
+	        .scale = 0.2};
+	const struct strided q_in = {q, WIDE, WIDE}, k_in = {k, S * WIDE, WIDE},
+	                     d_in = {dout, HEADS * D_V, HEADS * D_V};
+	const struct strided o_in = {out, HEADS * D_V, HEADS * D_V};
+	const struct strided_out o_out = {out, HEADS * D_V, HEADS * D_V, 0}, no_dq = {NULL, 0, 0, 0};
+	rig.tape.n_thread = 1;
+	backend_cpu.attention(rig_exec(&rig), o_out, lse, q_in, k_in, k_in, &shape);
+	for (int i = 0; i < TRIES; i++) {
+		real *to = i ? dk : first;
+		const struct strided_out d_out = {to, S * WIDE, WIDE, 1};
+		memset(to, 0, S * WIDE * sizeof(real));
+		rig.tape.n_thread = i ? 2 : 1;
+		backend_cpu.attention_backward(
+		        rig_exec(&rig), no_dq, d_out, d_out, d_in, o_in, lse, q_in, k_in, k_in, &shape);
+		assert_memory_equal(to, first, S * WIDE * sizeof(real));
+	}
+	rig.tape.n_thread = 1;
+}
+
 static int setup(void **state UNUSED)
 {
 	rig_init(&rig);
@@ -300,6 +340,7 @@ int main(void)
 	        cmocka_unit_test(test_slots),
 	        cmocka_unit_test(test_library_products),
 	        cmocka_unit_test(test_training),
+	        cmocka_unit_test(test_values_inside_keys),
 	};
 	return cmocka_run_group_tests_name("threads", tests, setup, teardown);
 }

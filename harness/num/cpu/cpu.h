@@ -19,8 +19,6 @@ static inline int cpu_blocks(long n, int block)
 const char *cpu_library(void);
 void cpu_gemm(const struct exec *, const struct gemm *);
 void cpu_column_sum(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
-// out (n) = [out +] partial (n_part, n) added in order.
-void cpu_reduce_parts(real *out, const real *partial, int n_part, int n, int accumulate);
 
 void cpu_embed(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B, int T,
         int C, int first);

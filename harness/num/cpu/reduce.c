@@ -6,7 +6,8 @@
 
 enum { SUM_BLOCK = 4096 };
 
-void cpu_reduce_parts(real *out, const real *partial, int n_part, int n, int accumulate)
+// out (n) = [out +] partial (n_part, n) added in order.
+static void reduce_parts(real *out, const real *partial, int n_part, int n, int accumulate)
 {
 	for (int j = 0; j < n; j++)
 		out[j] = accumulate ? out[j] + partial[j] : partial[j];
@@ -28,7 +29,7 @@ void cpu_column_sum(const struct exec *exec, real *out, const real *x, ptrdiff_t
 			for (int j = 0; j < n; j++)
 				sum[j] += x[i * ldx + j];
 	}
-	cpu_reduce_parts(out, partial, n_block, n, accumulate);
+	reduce_parts(out, partial, n_block, n, accumulate);
 	arena_rewind(exec->scratch, mark);
 }
 
@@ -151,9 +152,9 @@ void cpu_norm_backward(const struct exec *exec, real *dx, int accumulate_x, real
 		}
 	}
 	if (dgain)
-		cpu_reduce_parts(dgain, gain_part, n_block, n, accumulate_gain);
+		reduce_parts(dgain, gain_part, n_block, n, accumulate_gain);
 	if (dbias)
-		cpu_reduce_parts(dbias, bias_part, n_block, n, accumulate_bias);
+		reduce_parts(dbias, bias_part, n_block, n, accumulate_bias);
 	arena_rewind(exec->scratch, mark);
 }
 
