@@ -287,37 +287,37 @@ static void test_training(void **state UNUSED)
 // met.
 static void test_values_inside_keys(void **state UNUSED)
 {
-	enum { S = 20000, HEADS = 2, D_QK = 24, D_V = 8, WIDE = HEADS * D_QK, TRIES = 40 };
+	enum { POSITIONS = 20000, TWO = 2, D_QK = 24, D_V = 8, WIDE = TWO * D_QK, TRIES = 40 };
 	struct rng rng = rig_rng(&rig);
-	real *number = arena_alloc(&rig.memory, (S * WIDE + WIDE + 2 * HEADS * D_V) * sizeof(real));
-	real *k = number, *q = k + S * WIDE, *out = q + WIDE, *dout = out + HEADS * D_V;
-	for (real *x = number; x < dout + HEADS * D_V; x++)
+	real *number = arena_alloc(&rig.memory, (POSITIONS * WIDE + WIDE + 2 * TWO * D_V) * sizeof(real));
+	real *k = number, *q = k + POSITIONS * WIDE, *out = q + WIDE, *dout = out + TWO * D_V;
+	for (real *x = number; x < dout + TWO * D_V; x++)
 		*x = (real)rng_uniform(&rng);
-	real *first = arena_alloc(&rig.memory, S * WIDE * sizeof(real)), lse[HEADS];
-	real *dk = arena_alloc(&rig.memory, S * WIDE * sizeof(real));
+	real *first = arena_alloc(&rig.memory, POSITIONS * WIDE * sizeof(real)), lse[TWO];
+	real *dk = arena_alloc(&rig.memory, POSITIONS * WIDE * sizeof(real));
 	const struct attention_shape shape = {.B = 1,
 	        .T = 1,
-	        .S = S,
-	        .n_head = HEADS,
-	        .n_k_head = HEADS,
-	        .n_v_head = HEADS,
+	        .POSITIONS = POSITIONS,
+	        .n_head = TWO,
+	        .n_k_head = TWO,
+	        .n_v_head = TWO,
 	        .d_qk = D_QK,
 	        .d_v = D_V,
 	        .scale = 0.2};
-	const struct strided q_in = {q, WIDE, WIDE}, k_in = {k, S * WIDE, WIDE},
-	                     d_in = {dout, HEADS * D_V, HEADS * D_V};
-	const struct strided o_in = {out, HEADS * D_V, HEADS * D_V};
-	const struct strided_out o_out = {out, HEADS * D_V, HEADS * D_V, 0}, no_dq = {NULL, 0, 0, 0};
+	const struct strided q_in = {q, WIDE, WIDE}, k_in = {k, POSITIONS * WIDE, WIDE},
+	                     d_in = {dout, TWO * D_V, TWO * D_V};
+	const struct strided o_in = {out, TWO * D_V, TWO * D_V};
+	const struct strided_out o_out = {out, TWO * D_V, TWO * D_V, 0}, no_dq = {NULL, 0, 0, 0};
 	rig.tape.n_thread = 1;
 	backend_cpu.attention(rig_exec(&rig), o_out, lse, q_in, k_in, k_in, &shape);
 	for (int i = 0; i < TRIES; i++) {
 		real *to = i ? dk : first;
-		const struct strided_out d_out = {to, S * WIDE, WIDE, 1};
-		memset(to, 0, S * WIDE * sizeof(real));
+		const struct strided_out d_out = {to, POSITIONS * WIDE, WIDE, 1};
+		memset(to, 0, POSITIONS * WIDE * sizeof(real));
 		rig.tape.n_thread = i ? 2 : 1;
 		backend_cpu.attention_backward(
 		        rig_exec(&rig), no_dq, d_out, d_out, d_in, o_in, lse, q_in, k_in, k_in, &shape);
-		assert_memory_equal(to, first, S * WIDE * sizeof(real));
+		assert_memory_equal(to, first, POSITIONS * WIDE * sizeof(real));
 	}
 	rig.tape.n_thread = 1;
 }
