@@ -297,7 +297,7 @@ static void test_values_inside_keys(void **state UNUSED)
 	real *dk = arena_alloc(&rig.memory, POSITIONS * WIDE * sizeof(real));
 	const struct attention_shape shape = {.B = 1,
 	        .T = 1,
-	        .POSITIONS = POSITIONS,
+	        .S = POSITIONS,
 	        .n_head = TWO,
 	        .n_k_head = TWO,
 	        .n_v_head = TWO,
