@@ -9,7 +9,7 @@
 #include <math.h>
 
 enum { W_Q, W_K, W_V, B_Q, B_K, B_V, W_O, B_O, N_PARAM };
-enum { STREAM_K, STREAM_V, N_STREAM };
+enum { K, V, N_STREAM };
 
 struct thin_keys {
 	int d_select, d_select_per_head;
@@ -57,8 +57,8 @@ static int params(const struct attn_dims *d, const void *config, struct param_sh
 
 static int streams(const struct attn_dims *d, const void *config, struct stream_shape *table)
 {
-	table[STREAM_K] = (struct stream_shape){"k", d->n_head * per_head(d, config), DTYPE_F32, 0, 0, 1};
-	table[STREAM_V] = (struct stream_shape){"v", d->n_head * d->d_head, DTYPE_F32, 0, 0, 1};
+	table[K] = (struct stream_shape){"k", STREAM_KEY, d->n_head * per_head(d, config), 0, 1};
+	table[V] = (struct stream_shape){"v", STREAM_VALUE, d->n_head * d->d_head, 0, 1};
 	return N_STREAM;
 }
 
@@ -69,7 +69,7 @@ static struct tensor *forward(struct attn *a)
 	struct tensor *const *p = a->param, *y[3];
 	const struct linear_map map[] = {{a->x_q, p[W_Q], p[B_Q]}, {a->x, p[W_K], p[B_K]}, {a->x, p[W_V], p[B_V]}};
 	op_linear_many(a->tape, 3, map, y);
-	struct tensor *k = attn_stream(a, STREAM_K, y[1]), *v = attn_stream(a, STREAM_V, y[2]);
+	struct tensor *k = attn_stream(a, K, y[1]), *v = attn_stream(a, V, y[2]);
 	const struct attention_shape shape = {.n_head = d->n_head,
 	        .n_k_head = d->n_head,
 	        .n_v_head = d->n_head,

@@ -19,6 +19,11 @@ struct attn_dims {
 	int n_ctx;             // most positions a sequence can have
 	int causal;            // 0: every position sees every other (encoder)
 	int bias;              // projections have biases
+	// Rotary positions (model option position: rope); n_rotary 0: the model has none. Otherwise a variant turns its
+	// scores by relative position, in the mode its options name, or refuses in check().
+	int n_rotary; // numbers turned per head of d_head: all, or the first part of them (Pythia)
+	double rope_base;
+	int rope_halves; // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
 };
 
 enum param_init {
@@ -36,16 +41,18 @@ struct param_shape {
 	int fan_in; // numbers that one output sums over
 };
 
-enum dtype { DTYPE_F32 };
-
-// What is cached per token, in each layer that keeps its own copy.
+// What is cached per token, in each layer that keeps its own copy. In which type is the cache's business, stream by
+// stream (harness/model/cache.h); a stream's role says which of its settings apply.
+enum stream_role {
+	STREAM_KEY,   // read for scores alone
+	STREAM_VALUE, // averaged, whether or not scores are taken from it too
+};
 struct stream_shape {
 	const char *name; // "k"
-	int elements;     // numbers per token
-	enum dtype dtype;
-	int scale_bytes;    // bytes per token beside the elements (scales of a quantised stream)
+	enum stream_role role;
+	int elements;       // numbers per token
 	int window;         // 0: every position is kept; w: only the last w
-	int layers_sharing; // 1: each layer has its own; n: one copy serves n consecutive layers
+	int layers_sharing; // 1: each layer has its own; n: one copy serves n consecutive layers (0 reads as 1)
 };
 
 enum { VARIANT_PARAMS = 24, VARIANT_STREAMS = 6 };
@@ -93,9 +100,16 @@ struct variant {
 	struct tensor *(*forward)(struct attn *a);
 	// Optional fast path for few new positions through the cache; must equal forward(). May be NULL.
 	struct tensor *(*decode)(struct attn *a);
+	// Optional: the same function in fewer products, for inference (keyless: a chain of matrices becomes one). It
+	// is another setting of the same variant, with the same streams. fold_config fills that setting, or returns -1
+	// with the sentence why this one does not fold; fold computes its parameters on a running tape (model_fold).
+	int (*fold_config)(const struct attn_dims *dims, const void *config, void *folded, struct err *err);
+	void (*fold)(struct tape *tape, const struct attn_dims *dims, const void *config, struct tensor *const *param,
+	        struct tensor *const *folded);
 };
 
 #ifdef __cplusplus
 }
 #endif
+#include "variants/kit.h"
 #endif

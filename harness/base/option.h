@@ -27,6 +27,9 @@ struct option {
 	double least, most;  // allowed range of OPTION_INT and OPTION_REAL, both ends included
 	const char *choices; // OPTION_CHOICE: "constant|linear|cosine"
 	const char *help;    // one line, with the unit
+	// Added after runs were stored: left out of the canonical JSON while at its default, which must be what
+	// programs without the option did. So older points keep their key and can be read back.
+	int is_late;
 };
 
 // Fills every field of config from the defaults. Aborts if a default does not parse (our bug).

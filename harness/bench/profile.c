@@ -81,9 +81,8 @@ TIMED(PROFILE_OTHER, dropout,
                 int accumulate),
         e, out, x, n, p, seed, index, accumulate)
 TIMED(PROFILE_OTHER, rope,
-        (const struct exec *e, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head, int d,
-                int n_rotary, double base, int first, int halves, double sign, int accumulate),
-        e, out, ldo, x, ldx, B, T, n_head, d, n_rotary, base, first, halves, sign, accumulate)
+        (const struct exec *e, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *r), e,
+        out, x, B, T, C, r)
 TIMED(PROFILE_LOSS, cross_entropy,
         (const struct exec *e, double *loss, int *hit, real *dlogits, const real *logits, const int *targets, int m,
                 int n, double grad_scale),

@@ -3,49 +3,66 @@
 
 #include <string.h>
 
-static int element_bytes(enum dtype dtype)
+const struct option cache_options[] = {
+        {"k_dtype", OPTION_CHOICE, offsetof(struct cache_config, k_dtype), "f32", 0, 0, DTYPE_CHOICES,
+                "type of cached streams that are read for scores alone", 1},
+        {"v_dtype", OPTION_CHOICE, offsetof(struct cache_config, v_dtype), "f32", 0, 0, DTYPE_CHOICES,
+                "type of cached streams that are averaged (shared and latent ones too)", 1},
+        {"k_scales", OPTION_CHOICE, offsetof(struct cache_config, k_scales), "token", 0, 0, "token|channel",
+                "scales of q8 and q4 keys: per block of a token's row, or of a channel over 32 tokens", 1},
+        {NULL},
+};
+
+int cache_check(const struct cache_config *config, struct err *err)
 {
-	switch (dtype) {
-	case DTYPE_F32:
-		return sizeof(real);
-	}
-	BUG("unknown dtype %d", (int)dtype);
+	(void)config, (void)err;
+	return 0;
 }
 
-double streams_bytes_per_token(const struct variant *variant, const struct attn_dims *dims, const void *config)
+struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config)
 {
 	struct stream_shape shape[VARIANT_STREAMS];
-	double bytes = 0;
-	int n = variant->streams(dims, config, shape);
+	struct cache_bytes bytes = {0, 0};
+	(void)config;
+	int n = variant->streams(dims, variant_config, shape);
 	for (int i = 0; i < n; i++) {
-		int copies = (dims->n_layer + shape[i].layers_sharing - 1) / shape[i].layers_sharing;
-		bytes += (double)copies * (shape[i].elements * element_bytes(shape[i].dtype) + shape[i].scale_bytes);
+		int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
+		int copies = (dims->n_layer + sharing - 1) / sharing;
+		bytes.per_token += (double)copies * shape[i].elements * sizeof(real);
 	}
 	return bytes;
 }
 
-int cache_init(struct cache *cache, const struct variant *variant, const struct attn_dims *dims, const void *config,
-        int B, int capacity, struct arena *arena, struct err *err)
+int cache_init(struct cache *cache, const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
+        struct err *err)
 {
+	(void)config;
 	*cache = (struct cache){.B = B, .capacity = capacity};
-	cache->n_stream = variant->streams(dims, config, cache->shape);
+	cache->n_stream = variant->streams(dims, variant_config, cache->shape);
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
+	for (int l = 0; l < dims->n_layer; l++)
+		cache->layer[l].cache = cache;
 	for (int s = 0; s < cache->n_stream; s++) {
 		const struct stream_shape *shape = &cache->shape[s];
-		if (shape->window || shape->scale_bytes || shape->layers_sharing != 1)
+		if (shape->window || shape->layers_sharing > 1)
 			return err_set(err,
-			        "variant '%s': stream '%s' asks for a window, scales or sharing, which the cache does "
-			        "not store",
+			        "variant '%s': stream '%s' asks for a window or sharing, which the cache does not "
+			        "store",
 			        variant->name, shape->name);
-		size_t bytes =
-		        (size_t)B * (size_t)capacity * (size_t)shape->elements * (size_t)element_bytes(shape->dtype);
+		size_t bytes = (size_t)B * (size_t)capacity * (size_t)shape->elements * sizeof(real);
 		for (int l = 0; l < dims->n_layer; l++) {
-			cache->layer[l].cache = cache;
 			cache->layer[l].stream[s] = arena_alloc(arena, bytes);
 			cache->allocated_bytes += (double)bytes;
 		}
 	}
 	return 0;
+}
+
+void cache_clear(struct cache *cache)
+{
+	cache->length = 0;
 }
 
 struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
@@ -65,7 +82,7 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 		return all;
 	if (a->tape->mode == TAPE_RECORD)
 		BUG("a cache in a recorded step");
-	all->x = layer->stream[stream];
+	all->x = (real *)(void *)layer->stream[stream];
 	for (int b = 0; b < rows->B; b++)
 		for (int t = 0; t < rows->T; t++)
 			memcpy(all->x + b * all->b_stride + (cache->length + t) * all->t_stride,

@@ -1,31 +1,59 @@
 // SPDX-License-Identifier: MIT
-// The KV cache: what a variant's streams() asks for, allocated once at full capacity. Counted bytes are those of the
-// allocation, and tests hold them against streams().
+// The KV cache: what a variant's streams() asks for, allocated once at full capacity, in the types that the spec's
+// `cache` section names. Rows are quantised when they are written and dequantised as they are read, so whoever computes
+// through a cache sees what is stored. Counted bytes are those of the allocation; tests hold them against streams().
+//
+// Types go by role: k_dtype for streams read for scores alone, v_dtype for all that is averaged (also where it is the
+// key too). q8 and q4 have their scales per token (blocks of 32 numbers of a row) or, for keys, per channel: blocks of
+// 32 consecutive tokens of one channel; the tokens of the block not yet full are kept as f32 beside it and attended to
+// in f32 (KIVI). So with scales per token what is read is a function of the row alone, and decoding equals one long
+// prefill; with scales per channel a query may see its most recent keys unrounded.
 #ifndef KVLAB_MODEL_CACHE_H
 #define KVLAB_MODEL_CACHE_H
+#include "harness/num/dtype.h"
 #include "variants/variant.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+enum k_scales { K_SCALES_TOKEN, K_SCALES_CHANNEL };
+struct cache_config {
+	int k_dtype, v_dtype; // enum dtype
+	int k_scales;         // enum k_scales
+};
+extern const struct option cache_options[];
+
 struct attn_cache {
 	struct cache *cache;
-	real *stream[VARIANT_STREAMS]; // (B, capacity, elements) each
+	unsigned char *stream[VARIANT_STREAMS]; // (B, stored blocks or rows); layout in cache.c
+	real *tail[VARIANT_STREAMS]; // scales per channel: (B, DTYPE_BLOCK, elements) of the block not yet full
 };
 
 struct cache {
 	int B, capacity, length; // sequences; positions there is room for; positions held
 	int n_stream;
+	struct cache_config config;
 	struct stream_shape shape[VARIANT_STREAMS];
 	struct attn_cache *layer; // n_layer
 	double allocated_bytes;   // of all streams
 };
 
-// Memory from arena. Streams with a window, scales or sharing cannot be stored yet and are refused with a sentence.
-int cache_init(struct cache *cache, const struct variant *variant, const struct attn_dims *dims,
-        const void *variant_config, int B, int capacity, struct arena *arena, struct err *err);
-// Bytes per token and over all layers that streams() asks for.
-double streams_bytes_per_token(const struct variant *variant, const struct attn_dims *dims, const void *variant_config);
+// 0, or -1 with the sentence why (k_scales: channel needs q8 or q4 keys).
+int cache_check(const struct cache_config *config, struct err *err);
+// Memory from arena. config NULL: everything in f32. Streams with a window or sharing are refused with a sentence.
+int cache_init(struct cache *cache, const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
+        struct err *err);
+// Forgets all positions; memory stays.
+void cache_clear(struct cache *cache);
+
+// What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
+// (tails).
+struct cache_bytes {
+	double per_token, per_sequence;
+};
+struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config);
 
 #ifdef __cplusplus
 }

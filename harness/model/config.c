@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "harness/model/config.h"
 
+#include <math.h>
+
 #define FIELD(f) offsetof(struct model_config, f)
 
 const struct option model_options[] = {
@@ -21,16 +23,28 @@ const struct option model_options[] = {
                 "before or after each residual branch"},
         {"final_norm", OPTION_BOOL, FIELD(final_norm), "true", 0, 1, NULL, "a norm before the head"},
         {"activation", OPTION_CHOICE, FIELD(activation), "gelu", 0, 0, "gelu|relu|swiglu", "of the feed-forward part"},
-        {"position", OPTION_CHOICE, FIELD(position), "learned", 0, 0, "none|learned|sinusoidal",
-                "what is added to token embeddings"},
+        {"position", OPTION_CHOICE, FIELD(position), "learned", 0, 0, "none|learned|sinusoidal|rope",
+                "what tells positions apart: added to token embeddings, or (rope) turned into scores"},
         {"init", OPTION_CHOICE, FIELD(init), "torch", 0, 0, "torch|normal|xavier", "rule for initial weights"},
         {"init_std", OPTION_REAL, FIELD(init_std), "0.02", 0, 10, NULL, "standard deviation of init: normal"},
         {"norm_eps", OPTION_REAL, FIELD(norm_eps), "1e-05", 0, 1, NULL, "added to the variance in norms"},
         {"dropout", OPTION_REAL, FIELD(dropout), "0", 0, 0.99, NULL, "on embeddings and on each residual branch"},
+        {"rope_base", OPTION_REAL, FIELD(rope_base), "10000", 1, 1e12, NULL,
+                "base of the frequencies of position: rope", 1},
+        {"rope_fraction", OPTION_REAL, FIELD(rope_fraction), "1", 0, 1, NULL,
+                "part of each head that position: rope turns (Pythia: 0.25)", 1},
+        {"rope_pairs", OPTION_CHOICE, FIELD(rope_pairs), "halves", 0, 0, "halves|neighbours",
+                "position: rope turns (i, i + n/2) or (2i, 2i + 1)", 1},
         {NULL},
 };
 
 const unsigned long model_config_bytes = sizeof(struct model_config);
+
+// Numbers turned per head; 0 without rotary positions.
+static int n_rotary(const struct model_config *c)
+{
+	return c->position == POSITION_ROPE ? (int)lround(c->rope_fraction * c->d_head) : 0;
+}
 
 int model_config_resolve(struct model_config *c, int task_vocab, int task_T, struct err *err)
 {
@@ -59,6 +73,10 @@ int model_config_resolve(struct model_config *c, int task_vocab, int task_T, str
 		return err_set(err, "a tied head has no bias: set head_bias or tied_head to false");
 	if (c->position == POSITION_SINUSOIDAL && c->d_model % 2)
 		return err_set(err, "sinusoidal positions need an even d_model, not %d", c->d_model);
+	if (c->position == POSITION_ROPE && (n_rotary(c) < 2 || n_rotary(c) % 2))
+		return err_set(err,
+		        "rope cannot pair the %d numbers that it turns in a head of %d (d_head times rope_fraction)",
+		        n_rotary(c), c->d_head);
 	return 0;
 }
 
@@ -71,5 +89,8 @@ struct attn_dims model_attn_dims(const struct model_config *c)
 	        .d_head = c->d_head,
 	        .n_ctx = c->n_ctx,
 	        .causal = c->causal,
-	        .bias = c->bias};
+	        .bias = c->bias,
+	        .n_rotary = n_rotary(c),
+	        .rope_base = c->rope_base,
+	        .rope_halves = c->rope_pairs == ROPE_PAIRS_HALVES};
 }

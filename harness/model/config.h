@@ -10,7 +10,8 @@ extern "C" {
 enum norm_kind { NORM_LAYER, NORM_RMS };
 enum norm_place { NORM_PRE, NORM_POST };
 enum activation { ACT_GELU, ACT_RELU, ACT_SWIGLU };
-enum position_kind { POSITION_NONE, POSITION_LEARNED, POSITION_SINUSOIDAL };
+enum position_kind { POSITION_NONE, POSITION_LEARNED, POSITION_SINUSOIDAL, POSITION_ROPE };
+enum rope_pairs { ROPE_PAIRS_HALVES, ROPE_PAIRS_NEIGHBOURS };
 enum init_kind {
 	INIT_KIND_TORCH,  // weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), embeddings N(0, 1): library default
 	INIT_KIND_NORMAL, // weights and embeddings N(0, init_std), biases 0
@@ -23,6 +24,8 @@ struct model_config {
 	int causal, bias, tied_head, head_bias;
 	int norm, norm_place, final_norm, activation, position, init; // the enums above
 	double init_std, norm_eps, dropout;
+	int rope_pairs; // enum rope_pairs
+	double rope_base, rope_fraction;
 };
 
 extern const struct option model_options[];

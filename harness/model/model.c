@@ -165,8 +165,3 @@ void model_settle_gradients(struct model *m)
 			memset(t->dx, 0, (size_t)t->T * (size_t)t->C * sizeof(real));
 	}
 }
-
-double model_cache_bytes_per_token(const struct model *m)
-{
-	return streams_bytes_per_token(m->variant, &m->dims, m->variant_config);
-}

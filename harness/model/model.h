@@ -60,8 +60,9 @@ void model_settle_gradients(struct model *model);
 struct tensor *model_forward(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from,
         int n_q, struct cache *cache);
 
-// Bytes cached per token over all layers, from the variant's streams.
-double model_cache_bytes_per_token(const struct model *model);
+// The same function in fewer products, for inference (variant.h: fold): a model of its own that shares everything but
+// attention's parameters with m, which must outlive it. 0, or -1 with the sentence why this setting does not fold.
+int model_fold(struct model *folded, const struct model *m, struct arena *arena, struct err *err);
 
 #ifdef __cplusplus
 }

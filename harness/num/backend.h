@@ -43,6 +43,24 @@ struct attention_shape {
 	int n_head, n_k_head, n_v_head, d_qk, d_v;
 	int causal, q_position;
 	double scale;
+	// Optional, added to every scaled score: key_bias[h * key_bias_stride + j] of query head h at position j.
+	// Stride 0: all heads share one row. In backward its gradient is added to d_key_bias, laid out alike; may be
+	// NULL.
+	const real *key_bias;
+	real *d_key_bias;
+	ptrdiff_t key_bias_stride;
+};
+
+// Rotary positions: in each of n_head heads of a row, n_rotary numbers from `from` on are turned in pairs. Pair i of
+// position p turns by p * base^(-2i / n_ladder), i < n_rotary / 2; the rest of the row is copied.
+struct rope {
+	int n_head;
+	int from, n_rotary; // first number turned in a head, and how many: even
+	int n_ladder;       // width whose frequencies are used: n_rotary for a ladder of its own
+	double base;
+	int first;     // position of row 0
+	int halves;    // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
+	int backwards; // by the opposite angle
 };
 struct strided { // values of a (B, rows, C) operand
 	const real *x;
@@ -103,10 +121,9 @@ struct backend {
 	// out = [out +] x * mask / (1 - p), the mask drawn per element from (seed, step, site).
 	void (*dropout)(const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
 	        int accumulate);
-	// Rotates the first n_rotary numbers of each head of x (B, T, n_head * d): pairs (i, i + n_rotary/2) when
-	// halves, (2i, 2i + 1) otherwise, by angle sign * (first + t) * base^(-2i / n_rotary). out may be x.
-	void (*rope)(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T,
-	        int n_head, int d, int n_rotary, double base, int first, int halves, double sign, int accumulate);
+	// out (B, T, C) = [out +] x (B, T, C) with its heads of C / n_head numbers turned. out may be x.
+	void (*rope)(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C,
+	        const struct rope *);
 
 	// lse (B, n_head, T): log of the sum of exponentials, for backward; may be NULL.
 	void (*attention)(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,

@@ -43,18 +43,38 @@ struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p);
 // A copy of rows from..from+n-1 of each sequence; x itself when that is all of them.
 struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n);
 
-struct rope {
-	int n_head, n_rotary; // heads in x; numbers rotated per head, even
-	double base;
-	int first;  // position of row 0
-	int halves; // pairs (i, i + n_rotary/2); otherwise (2i, 2i + 1)
-};
+// Rotary positions (backend.h: rope).
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope);
 
 // Softmax attention (backend.h: attention_shape). B, T, S are taken from the tensors; the rest from shape.
-// v may be k itself. Never holds more than a block of scores in memory.
+// v may be k itself or a view of its columns. Never holds more than a block of scores in memory.
 struct tensor *op_attention(
         struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v, struct attention_shape shape);
+// The same with key_bias (1, 1 or n_head, S) added to the scaled scores of each position; differentiable in it too.
+struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v,
+        struct tensor *key_bias, struct attention_shape shape);
+
+// A matrix per head. w (n_head * n_out, n_in) stacks them: head h of x (B, T, n_head * n_in) becomes head h of
+// y (B, T, n_head * n_out), y_h = x_h w_h^T. w may have fewer matrices than x has heads (a divisor): heads of a group
+// share one. Transposed: x (B, T, n_head * n_out) becomes y (B, T, n_head * n_in), y_h = x_h w_h.
+struct tensor *op_linear_heads(
+        struct tape *tape, struct tensor *x, struct tensor *w, int n_head, int n_matrix, int is_transposed);
+// (B, T, C_a + n_head * C_b / n_b_head): head h is (a_h, b_h); n_b_head is n_head, or 1 to give every head the same b.
+struct tensor *op_join(struct tape *tape, struct tensor *a, struct tensor *b, int n_head, int n_b_head);
+// (B, T, n): column j is column index[j] of x; a column may be taken more than once. index is copied.
+struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int *index);
+
+// The 2D position map of papers C and D (reference C.1): S' = S sum(w) + sum_c w_c P_ijc + b with fixed P. Terms that
+// depend on the query alone cancel in the softmax, so the map is a gain on the queries and a bias on the keys.
+// w (n_map, m), b (1, n_map) or NULL; n_map is 1 (all heads share the map) or n_head.
+enum map_cut {
+	MAP_CUT_PE,    // P_ij = the first m numbers of (e(i), e(j)), e of 2 ceil(m / 4) numbers: papers C and D
+	MAP_CUT_HALVES // m / 2 numbers of e(i) and m / 2 of e(j): the later scripts of paper C (C-repro); m even
+};
+// q (B, T, C) with head h times sum(w_h).
+struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w, int n_head);
+// (1, n_map, S): sum over the key's numbers of P of w_c e_c(j), plus b.
+struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, enum map_cut cut);
 
 struct loss {
 	double mean; // nats per scored target

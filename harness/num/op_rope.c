@@ -8,36 +8,35 @@ struct rope_args {
 	struct rope rope;
 };
 
-static void rotate(struct tape *tape, real *out, ptrdiff_t ldo, const real *in, const struct tensor *x, ptrdiff_t ldx,
-        const struct rope *r, double sign, int accumulate)
-{
-	const struct exec exec = op_exec(tape);
-	tape->backend->rope(&exec, out, ldo, in, ldx, x->B, x->T, r->n_head, x->C / r->n_head, r->n_rotary, r->base,
-	        r->first, r->halves, sign, accumulate);
-}
-
 static void rope_backward(struct tape *tape, void *args)
 {
 	const struct rope_args *a = args;
-	if (a->out->is_live && a->x->dx)
-		rotate(tape, a->x->dx, a->x->t_stride, a->out->dx, a->x, a->out->t_stride, &a->rope, -1,
-		        op_gradient_take(a->x));
+	if (!a->out->is_live || !a->x->dx)
+		return;
+	const struct exec exec = op_exec(tape);
+	struct rope back = a->rope;
+	back.backwards = !back.backwards;
+	const struct strided_out dx = {a->x->dx, a->x->b_stride, a->x->t_stride, op_gradient_take(a->x)};
+	const struct strided dout = {a->out->dx, a->out->b_stride, a->out->t_stride};
+	tape->backend->rope(&exec, dx, dout, a->x->B, a->x->T, a->x->C, &back);
 }
 
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope)
 {
-	if (rope->n_rotary % 2 || x->C % rope->n_head || rope->n_rotary > x->C / rope->n_head)
-		BUG("rope: %d rotated numbers in heads of %d", rope->n_rotary, x->C / rope->n_head);
-	if (!tensor_is_matrix(x))
-		x = op_packed(tape, x);
+	if (rope->n_rotary % 2 || x->C % rope->n_head || rope->from + rope->n_rotary > x->C / rope->n_head ||
+	        rope->n_ladder < 1)
+		BUG("rope: %d rotated numbers from %d on in heads of %d, ladder of %d", rope->n_rotary, rope->from,
+		        x->C / rope->n_head, rope->n_ladder);
 	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
 	double n = (double)tensor_n_row(x) * x->C, rotated = (double)tensor_n_row(x) * rope->n_head * rope->n_rotary;
 	if (tape->mode == TAPE_COUNT) {
-		struct tally tally = {3 * rotated, op_bytes(n), op_bytes(n)};
+		const struct tally tally = {3 * rotated, op_bytes(n), op_bytes(n)};
 		tape_count(tape, tally, tally);
 		return out;
 	}
-	rotate(tape, out->x, out->t_stride, x->x, x, x->t_stride, rope, 1, 0);
+	const struct exec exec = op_exec(tape);
+	tape->backend->rope(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0},
+	        (struct strided){x->x, x->b_stride, x->t_stride}, x->B, x->T, x->C, rope);
 	struct rope_args *a = tape_record(tape, rope_backward, sizeof(*a));
 	if (a)
 		*a = (struct rope_args){x, out, *rope};

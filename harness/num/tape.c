@@ -42,9 +42,11 @@ void *tape_record(struct tape *tape, void (*backward)(struct tape *, void *), si
 void tape_count(struct tape *tape, struct tally forward, struct tally backward)
 {
 	tape->forward.flops += forward.flops;
+	tape->forward.macs += forward.macs;
 	tape->forward.read_bytes += forward.read_bytes;
 	tape->forward.write_bytes += forward.write_bytes;
 	tape->backward.flops += backward.flops;
+	tape->backward.macs += backward.macs;
 	tape->backward.read_bytes += backward.read_bytes;
 	tape->backward.write_bytes += backward.write_bytes;
 }

@@ -28,9 +28,10 @@ struct tensor {
 	int is_live; // the gradient holds a value: add to it. Otherwise it is undefined: write it
 };
 
-// FLOPs count a multiply-add as two. Bytes are what must be read and written once if every operand is touched once.
+// FLOPs count a multiply-add as two; macs are the multiply-adds of matrix products alone (what papers call MACs).
+// Bytes are what must be read and written once if every operand is touched once.
 struct tally {
-	double flops, read_bytes, write_bytes;
+	double flops, read_bytes, write_bytes, macs;
 };
 
 enum tape_mode { TAPE_RUN, TAPE_RECORD, TAPE_COUNT };

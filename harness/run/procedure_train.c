@@ -80,7 +80,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	        c->steps * (step.forward.flops + step.backward.flops) + n_evaluation(c) * step.forward.flops / c->batch;
 	// Values, gradients, two moments and the best weights; activations and their gradients.
 	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
-	cost->cache_bytes_per_token = streams_bytes_per_token(setup->variant, &dims, setup->variant_config);
+	cost->cache_bytes_per_token = cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_token;
 	return 0;
 }
 
@@ -186,7 +186,9 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	run_log_metric(log, "chance", "count", -1, t->trainer.shape.chance);
 	run_log_metric(log, "n_param", "count", -1, (double)step.n_param);
 	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
-	run_log_metric(log, "cache_bytes_per_token", "count", -1, model_cache_bytes_per_token(&t->trainer.model));
+	const struct attn_dims dims = model_attn_dims(setup->model);
+	run_log_metric(log, "cache_bytes_per_token", "count", -1,
+	        cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_token);
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)

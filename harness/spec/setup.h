@@ -19,11 +19,13 @@ struct setup {
 	void *variant_config;   // variant->config_bytes
 	void *task_config;      // task->config_bytes
 	void *procedure_config; // procedure->config_bytes
+	void *cache;            // struct cache_config (harness/model/cache.h)
 };
 
 // Canonical JSON: sections and keys in order of name, every option present, numbers in shortest form:
 // {"model":{"d_ff":128,...,"family":"decoder"},"procedure":"train","task":{...,"name":"retrieval"},"train":{...},
-//  "variant":{...,"name":"mha"}}. Memory from the arena.
+//  "variant":{...,"name":"mha"}}. Late options (base/option.h) are left out while at their default, and so is a section
+// ("cache") that has no others. Memory from the arena.
 char *setup_json(const struct setup *setup, struct arena *arena);
 // The reverse. 0, or -1 with the reason (an unknown name or key: the row is of a newer or older program).
 int setup_parse(struct setup *setup, const char *json, struct arena *arena, struct err *err);

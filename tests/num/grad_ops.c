@@ -262,8 +262,12 @@ static void test_rope(void **state UNUSED)
 	for (int halves = 0; halves < 2; halves++)
 		for (int n_rotary = 2; n_rotary <= 6; n_rotary += 2) {
 			struct operands o = {{rig_tensor(&rig, 2, 3, 18)}};
-			o.rope = (struct rope){
-			        .n_head = 3, .n_rotary = n_rotary, .base = 100, .first = 5, .halves = halves};
+			o.rope = (struct rope){.n_head = 3,
+			        .n_rotary = n_rotary,
+			        .n_ladder = n_rotary,
+			        .base = 100,
+			        .first = 5,
+			        .halves = halves};
 			expect_right("rope", rope, &o);
 		}
 }
@@ -306,7 +310,7 @@ static double column_views(struct tape *tape, void *context)
 	struct tensor *whole = op_linear(tape, o->in[0], o->in[1], NULL); // 10 columns
 	struct tensor *a = tensor_columns(tape, whole, 0, 4), *b = tensor_columns(tape, whole, 4, 6);
 	struct tensor *inner = tensor_columns(tape, b, 1, 3);
-	const struct rope turn = {.n_head = 1, .n_rotary = 4, .base = 10};
+	const struct rope turn = {.n_head = 1, .n_rotary = 4, .n_ladder = 4, .base = 10};
 	double sum = gradient_project(tape, op_rope(tape, a, &turn), 0);
 	sum += gradient_project(tape, op_unary(tape, b, UNARY_GELU), 1);
 	sum += gradient_project(tape, op_linear(tape, inner, o->in[2], NULL), 2);
@@ -318,7 +322,7 @@ static double row_views(struct tape *tape, void *context)
 	struct operands *o = context;
 	struct tensor *whole = op_linear(tape, o->in[0], o->in[1], NULL);                            // (2, 5, 4)
 	struct tensor *top = tensor_rows(tape, whole, 0, 3), *rest = tensor_rows(tape, whole, 2, 3); // they overlap
-	const struct rope turn = {.n_head = 2, .n_rotary = 2, .base = 10, .halves = 1};
+	const struct rope turn = {.n_head = 2, .n_rotary = 2, .n_ladder = 2, .base = 10, .halves = 1};
 	double sum = gradient_project(tape, op_add(tape, top, rest), 0);
 	sum += gradient_project(tape, op_rope(tape, rest, &turn), 1);
 	return sum + gradient_project(tape, op_rows(tape, top, 1, 2), 2) + gradient_project(tape, whole, 3);

@@ -108,7 +108,7 @@ static void test_elementwise(void **state UNUSED)
 	op_rows(tape, x, 1, 2);
 	assert_tally(tape->forward, 0, F * B * 2 * C, F * B * 2 * C);
 	tape = counting();
-	const struct rope rope = {.n_head = 1, .n_rotary = 4, .base = 10};
+	const struct rope rope = {.n_head = 1, .n_rotary = 4, .n_ladder = 4, .base = 10};
 	op_rope(tape, shape(B, T, C), &rope);
 	assert_tally(tape->forward, 3 * ROWS * 4, F * N, F * N); // a pair: four products and two sums
 }

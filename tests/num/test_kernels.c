@@ -320,14 +320,22 @@ static void test_rope(void **state UNUSED)
 				term(&e, (long)row * C + j, (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
 				e.size[(long)row * C + j] = fabs((double)head[u]) + fabs((double)head[v]);
 			}
-		backend_cpu.rope(rig_exec(&rig), out.x, out.stride, x.x, x.stride, B, T, H, d, n_rotary, 1e4, first,
-		        halves, sign, accumulate);
+		const struct rope rope = {.n_head = H,
+		        .n_rotary = n_rotary,
+		        .n_ladder = n_rotary,
+		        .base = 1e4,
+		        .first = first,
+		        .halves = halves,
+		        .backwards = sign < 0};
+		const struct strided from = {x.x, T * x.stride, x.stride};
+		backend_cpu.rope(rig_exec(&rig), (struct strided_out){out.x, T * out.stride, out.stride, accumulate},
+		        from, B, T, C, &rope);
 		assert_near("rope", &out, e.x, e.size, SUM_ROUNDING);
 		assert_untouched("rope", &x);
 		if (accumulate)
 			continue;
-		backend_cpu.rope(rig_exec(&rig), x.x, x.stride, x.x, x.stride, B, T, H, d, n_rotary, 1e4, first, halves,
-		        sign, 0);
+		backend_cpu.rope(
+		        rig_exec(&rig), (struct strided_out){x.x, T * x.stride, x.stride, 0}, from, B, T, C, &rope);
 		for (int row = 0; row < B * T; row++) // in place: the same bits
 			assert_memory_equal(x.x + row * x.stride, out.x + row * out.stride, (size_t)C * sizeof(real));
 	}

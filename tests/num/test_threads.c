@@ -104,7 +104,9 @@ static void dropout(const struct exec *exec)
 }
 static void rope(const struct exec *exec)
 {
-	backend_cpu.rope(exec, memory.out, 60, memory.a, 60, BATCH, T, 6, 10, 8, 1e4, 3, 1, 1, 0);
+	const struct rope turn = {.n_head = 6, .n_rotary = 8, .n_ladder = 8, .base = 1e4, .first = 3, .halves = 1};
+	backend_cpu.rope(exec, (struct strided_out){memory.out, T * 60, 60, 0}, (struct strided){memory.a, T * 60, 60},
+	        BATCH, T, 60, &turn);
 }
 
 static struct strided in(const real *x, int rows, int columns)

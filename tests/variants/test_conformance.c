@@ -107,11 +107,11 @@ static void decode(const struct subject *s, const real *whole, int prefix, int c
 	const struct arena_mark mark = arena_mark(&rig.memory);
 	char how[64];
 	snprintf(how, sizeof(how), "prefill %d, then %d at a time", prefix, chunk);
-	if (cache_init(&cache, s->variant, &s->model->dims, s->config, B, s->n, &rig.memory, &err))
+	if (cache_init(&cache, NULL, s->variant, &s->model->dims, s->config, B, s->n, &rig.memory, &err))
 		fail_msg("%s: %s", s->name, err.message);
 	for (int s2 = 0; s2 < cache.n_stream; s2++) // positions that nobody has written must not be read
 		for (int l = 0; l < s->model->config.n_layer; l++)
-			if (l % cache.shape[s2].layers_sharing == 0)
+			if (cache.layer[l].stream[s2])
 				memset(cache.layer[l].stream[s2], 0xff,
 				        (size_t)(B * s->n * cache.shape[s2].elements) * sizeof(real));
 	for (int at = 0; at < s->n;) {
@@ -227,15 +227,17 @@ static void bytes_body(struct subject *s)
 	const int n = s->variant->streams(&s->model->dims, s->config, shape);
 	assert_in_range(n, 1, VARIANT_STREAMS);
 	for (int i = 0; i < n; i++) {
-		assert_true(shape[i].elements > 0 && shape[i].layers_sharing >= 1);
+		assert_true(shape[i].elements > 0 && shape[i].name);
 		for (int j = 0; j < i; j++)
 			assert_string_not_equal(shape[i].name, shape[j].name);
 	}
 	for (int capacity = 1; capacity < 40; capacity += 19) {
 		const size_t used = rig.memory.used_bytes;
-		assert_int_equal(
-		        cache_init(&cache, s->variant, &s->model->dims, s->config, B, capacity, &rig.memory, &err), 0);
-		const double counted = model_cache_bytes_per_token(s->model) * B * capacity;
+		assert_int_equal(cache_init(&cache, NULL, s->variant, &s->model->dims, s->config, B, capacity,
+		                         &rig.memory, &err),
+		        0);
+		const double counted =
+		        cache_count(NULL, s->variant, &s->model->dims, s->config).per_token * B * capacity;
 		if (cache.allocated_bytes != counted)
 			fail_msg("%s: %g bytes allocated for %g counted", s->name, cache.allocated_bytes, counted);
 		assert_true((double)(rig.memory.used_bytes - used) >= counted);

@@ -40,8 +40,7 @@ void cpu_copy(
         const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
 void cpu_dropout(
         const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index, int accumulate);
-void cpu_rope(const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int B, int T, int n_head,
-        int d, int n_rotary, double base, int first, int halves, double sign, int accumulate);
+void cpu_rope(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *);
 
 void cpu_attention(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
         struct strided v, const struct attention_shape *);

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// What several variants are made of. Included by variant.h; implemented in harness/model/kit.c.
+#ifndef KVLAB_VARIANTS_KIT_H
+#define KVLAB_VARIANTS_KIT_H
+#include "variants/variant.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// --- rows of params() ------------------------------------------------------------------------------------------
+
+// A matrix (out, in), and the bias of a map to `out` numbers (no rows when the model has none).
+struct param_shape attn_weight(const char *name, int out, int in);
+struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int out, int in);
+
+// --- rotary positions ------------------------------------------------------------------------------------------
+
+enum attn_rows {
+	ROWS_NEW,   // the rows of a->x, before they are cached
+	ROWS_QUERY, // the rows of a->x_q
+	ROWS_ALL,   // all cached rows, as attn_stream returns them
+};
+// What is turned in each head. {0}: what the model says (the first n_rotary numbers, a ladder of that width).
+struct attn_turn {
+	int from, n_rotary, n_ladder;
+	int backwards;
+};
+// x with its n_head heads turned by the positions of its rows; x itself when the model has no rotary positions.
+struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum attn_rows rows, struct attn_turn turn);
+// 0, or -1 with a sentence when n numbers per head cannot be paired ("rope cannot pair the 7 numbers ...").
+int attn_check_pairs(const struct attn_dims *dims, const char *what, int n, struct err *err);
+
+// How a stream that is both key and value meets rotary positions. None is the others' function.
+enum shared_rope {
+	SHARED_ROPE_AT_READ, // cached unrotated, a rotated copy is scored: scores see relative positions, the average
+	                     // is of unrotated values; exact, at the price of turning every cached row at each step
+	SHARED_ROPE_ROTATED_VALUE, // cached rotated and averaged as it is: nothing is turned at read, but what is
+	                           // averaged carries its absolute position
+	SHARED_ROPE_TURNED_BACK,   // as before, and each head's output is turned back by the query's position: what is
+	                           // averaged carries its position relative to the query
+};
+#define SHARED_ROPE_OPTION(type)                                                                                       \
+	{                                                                                                              \
+		"rope", OPTION_CHOICE, offsetof(type, rope), "at_read", 0, 0, "at_read|rotated_value|turned_back",     \
+		        "where a cached value that is also the key is turned (models with position: rope)"             \
+	}
+
+// --- attention -------------------------------------------------------------------------------------------------
+
+// Dot-product attention of every shape here: heads of q (a->x_q's rows) over n_kv_head heads of k and v (all rows).
+// bias: the 2D map's key bias, or NULL. scale is 1 / sqrt(d_scale).
+struct attn_heads {
+	int n_k_head, n_v_head, d_qk, d_v, d_scale;
+};
+struct tensor *attn_attend(struct attn *a, struct tensor *q, struct tensor *k, struct tensor *v,
+        struct attn_heads heads, struct tensor *bias);
+
+// Attention over a stream that is key and value at once (n_kv_head heads of width d): stores new rows, turns them and
+// q as `rope` says, attends. q is not yet turned.
+struct tensor *attn_shared(struct attn *a, int stream, struct tensor *q, struct tensor *rows, int d,
+        enum shared_rope rope, struct tensor *bias);
+
+// --- the 2D position map (op.h: op_map_gain, op_map_bias) --------------------------------------------------------
+
+struct attn_map {
+	int plus, m, is_per_head;
+	int cut; // enum map_cut
+};
+#define ATTN_MAP_OPTIONS(type, field)                                                                                  \
+	{"plus", OPTION_BOOL, offsetof(type, field.plus), "false", 0, 1, NULL,                                         \
+	        "add the 2D position map to the scores (reference C.1)"},                                              \
+	        {"m", OPTION_INT, offsetof(type, field.m), "10", 0, 4096, NULL,                                        \
+	                "numbers of the 2D map (10 synthetic, 50 vision, 20 characters)"},                             \
+	        {"map_cut", OPTION_CHOICE, offsetof(type, field.cut), "pe", 0, 0, "pe|halves",                         \
+	                "which m numbers: the papers' package, or m / 2 of row and column each"},                      \
+	{                                                                                                              \
+		"map_per_head", OPTION_BOOL, offsetof(type, field.is_per_head), "false", 0, 1, NULL,                   \
+		        "a map for each head; otherwise one that all heads share"                                      \
+	}
+int attn_map_check(const struct attn_map *map, struct err *err);
+// Two rows of params(), w_map and b_map, from `at` on; no rows without a map.
+void attn_map_params(const struct attn_map *map, const struct attn_dims *dims, struct param_shape *table, int at);
+// Multiplies *q by the map's gain and returns the key bias for all S positions (NULL without a map). at: index of
+// w_map.
+struct tensor *attn_map_apply(struct attn *a, const struct attn_map *map, int at, struct tensor **q);
+
+// --- chains of maps --------------------------------------------------------------------------------------------
+
+// x W_1 W_2 ... W_depth: the first matrix maps the input to n_head heads of d numbers, the others keep them.
+struct attn_chain {
+	const char *w, *b; // "w_q": parameters are w_q, w_q2, w_q3, ... and b_q, b_q2, ...
+	int depth, n_head, d;
+	int is_per_head; // further matrices act within each head (n_head of d x d); otherwise on all heads together
+	int relu;        // a ReLU after each matrix but the last
+};
+enum { ATTN_CHAIN_MOST = 4 };
+// Fills weights at table[w_at...], biases at table[b_at...]: ATTN_CHAIN_MOST rows each, unused ones empty.
+void attn_chain_params(
+        const struct attn_chain *c, const struct attn_dims *dims, struct param_shape *table, int w_at, int b_at);
+// The maps after the first, applied to its output y.
+struct tensor *attn_chain_rest(struct attn *a, const struct attn_chain *c, struct tensor *y, int w_at, int b_at);
+// One matrix and bias equal to a chain without ReLU: w (n_head * d, d_model), b or NULL.
+void attn_chain_fold(struct tape *tape, const struct attn_chain *c, struct tensor *const *param, int w_at, int b_at,
+        struct tensor *w, struct tensor *b);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
