@@ -67,12 +67,12 @@ static void for_each_config(void (*body)(const struct cache_config *))
 		}
 }
 
-static struct cache make(const struct cache_config *config, int n_layer, int B, int capacity)
+static struct cache *make(const struct cache_config *config, int n_layer, int B, int capacity)
 {
 	const struct attn_dims dims = {.n_layer = n_layer};
-	struct cache cache;
+	struct cache *cache = arena_alloc(&rig.memory, sizeof(*cache)); // layers point to it
 	struct err err = {0};
-	if (cache_init(&cache, config, &two_streams, &dims, NULL, B, capacity, &rig.memory, &err))
+	if (cache_init(cache, config, &two_streams, &dims, NULL, B, capacity, &rig.memory, &err))
 		fail_msg("%s", err.message);
 	return cache;
 }
@@ -102,13 +102,13 @@ static void bytes_body(const struct cache_config *config)
 				const double key = bytes_of(config, 1, B, capacity, &tail);
 				const double value = bytes_of(config, 0, B, capacity, &unused);
 				const size_t before = rig.memory.used_bytes;
-				const struct cache cache = make(config, n_layer, B, capacity);
-				assert_true(cache.allocated_bytes == n_layer * (key + tail + value));
-				assert_true((double)(rig.memory.used_bytes - before) >= cache.allocated_bytes);
+				const struct cache *cache = make(config, n_layer, B, capacity);
+				assert_true(cache->allocated_bytes == n_layer * (key + tail + value));
+				assert_true((double)(rig.memory.used_bytes - before) >= cache->allocated_bytes);
 				const struct cache_bytes counted = cache_count(config, &two_streams, &dims, NULL);
 				assert_true(counted.per_sequence * B == n_layer * tail);
 				if (capacity % BLOCK == 0 || !tail)
-					assert_true(cache.allocated_bytes ==
+					assert_true(cache->allocated_bytes ==
 					            B * (capacity * counted.per_token + counted.per_sequence));
 			}
 }
@@ -118,7 +118,7 @@ static void counted_bytes_are_allocated_bytes(void **state UNUSED)
 	for_each_config(bytes_body);
 	const struct attn_dims dims = {.n_layer = 2};
 	assert_true(cache_count(NULL, &two_streams, &dims, NULL).per_token == 2 * 4 * (E_KEY + E_VALUE));
-	assert_true(make(NULL, 2, 3, 5).allocated_bytes == 2 * 4 * (E_KEY + E_VALUE) * 3 * 5);
+	assert_true(make(NULL, 2, 3, 5)->allocated_bytes == 2 * 4 * (E_KEY + E_VALUE) * 3 * 5);
 }
 
 static void forget(struct cache *cache, int n_layer)
@@ -200,7 +200,7 @@ static void read_body(const struct cache_config *config)
 	enum { B = 2, N_LAYER = 2 };
 	static const int capacities[] = {70, 71, 96, 130};
 	for (int i = 0; i < 4; i++) {
-		struct cache cache = make(config, N_LAYER, B, capacities[i]);
+		struct cache *cache = make(config, N_LAYER, B, capacities[i]);
 		for (size_t k = 0; k < sizeof(chunks) / sizeof(*chunks); k++) {
 			// Rows are columns of a wider product, as op_linear_many leaves them.
 			struct tensor *wide = rig_tensor(&rig, B, 70, E_KEY + E_VALUE + 3);
@@ -209,8 +209,8 @@ static void read_body(const struct cache_config *config)
 			struct tensor value = *tensor_columns(&rig.tape, wide, E_KEY + 3, E_VALUE);
 			struct tensor *const x[2] = {&key, &value};
 			rig.tape.n_thread = 1 + (int)k % 3;
-			forget(&cache, N_LAYER);
-			write_in_chunks(&cache, N_LAYER, x, chunks[k]);
+			forget(cache, N_LAYER);
+			write_in_chunks(cache, N_LAYER, x, chunks[k]);
 		}
 	}
 	rig.tape.n_thread = 1;
@@ -224,11 +224,11 @@ static void readers_see_what_is_stored(void **state UNUSED)
 // A cleared cache is as good as new, whatever was in it.
 static void clear_body(const struct cache_config *config)
 {
-	struct cache cache = make(config, 1, 1, 70);
+	struct cache *cache = make(config, 1, 1, 70);
 	for (int i = 0; i < 3; i++) {
 		struct tensor *const x[2] = {rig_tensor(&rig, 1, 70, E_KEY), rig_tensor(&rig, 1, 70, E_VALUE)};
-		cache_clear(&cache);
-		write_in_chunks(&cache, 1, x, chunks[i]);
+		cache_clear(cache);
+		write_in_chunks(cache, 1, x, chunks[i]);
 	}
 }
 
@@ -239,12 +239,12 @@ static void a_cleared_cache_forgets(void **state UNUSED)
 
 static void f32_is_read_where_it_lies(void **state UNUSED)
 {
-	struct cache cache = make(NULL, 1, 2, 9);
+	struct cache *cache = make(NULL, 1, 2, 9);
 	struct tensor *x = rig_tensor(&rig, 2, 4, E_KEY);
-	struct attn a = {.tape = &rig.tape, .cache = &cache.layer[0]};
+	struct attn a = {.tape = &rig.tape, .cache = &cache->layer[0]};
 	rig_begin(&rig, TAPE_RUN);
 	const struct tensor *all = attn_stream(&a, 0, x);
-	assert_ptr_equal(all->x, cache.layer[0].stream[0]);
+	assert_ptr_equal(all->x, cache->layer[0].stream[0]);
 	assert_int_equal(all->b_stride, 9 * E_KEY);
 }
 
@@ -252,21 +252,21 @@ static void f32_is_read_where_it_lies(void **state UNUSED)
 static void count_body(const struct cache_config *config)
 {
 	enum { B = 2, HELD = 40, NEW = 3, S = HELD + NEW };
-	struct cache cache = make(config, 1, B, 64);
+	struct cache *cache = make(config, 1, B, 64);
 	struct tensor *x = rig_tensor(&rig, B, NEW, E_KEY);
-	forget(&cache, 1);
-	cache.length = HELD;
+	forget(cache, 1);
+	cache->length = HELD;
 	double tail;
 	const size_t bytes = (size_t)bytes_of(config, 1, B, 64, &tail);
 	unsigned char *before = arena_alloc(&rig.memory, bytes);
 	memset(before, 0xff, bytes);
 	rig_begin(&rig, TAPE_COUNT);
-	struct attn a = {.tape = &rig.tape, .cache = &cache.layer[0]};
+	struct attn a = {.tape = &rig.tape, .cache = &cache->layer[0]};
 	struct tensor shape = *x;
 	shape.x = shape.dx = NULL;
 	const struct tensor *all = attn_stream(&a, 0, &shape);
 	assert_true(all->B == B && all->T == S && all->C == E_KEY && !all->x);
-	assert_memory_equal(cache.layer[0].stream[0], before, bytes);
+	assert_memory_equal(cache->layer[0].stream[0], before, bytes);
 	const double row =
 	        tail ? E_KEY * (config->k_dtype == DTYPE_Q8 ? 34 : 20) / 32.0 : bytes_of(config, 1, 1, 1, &tail);
 	const int is_typed = config->k_dtype != DTYPE_F32;
