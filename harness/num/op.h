@@ -89,7 +89,17 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 struct tensor *op_packed(struct tape *tape, struct tensor *x);
 // 1 when t's gradient already holds a value and must be added to; marks it live.
 int op_gradient_take(struct tensor *t);
+// Writes zeros to t's gradient, live or not.
+void op_gradient_clear(struct tensor *t);
 struct exec op_exec(const struct tape *tape);
+static inline struct strided op_values(const struct tensor *t)
+{
+	return (struct strided){t->x, t->b_stride, t->t_stride};
+}
+static inline struct strided op_gradient(const struct tensor *t)
+{
+	return (struct strided){t->dx, t->b_stride, t->t_stride};
+}
 // Bytes of n reals, for tallies.
 static inline double op_bytes(double n)
 {
