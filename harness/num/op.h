@@ -69,7 +69,7 @@ struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int 
 // w (n_map, m), b (1, n_map) or NULL; n_map is 1 (all heads share the map) or n_head.
 enum map_cut {
 	MAP_CUT_PE,    // P_ij = the first m numbers of (e(i), e(j)), e of 2 ceil(m / 4) numbers: papers C and D
-	MAP_CUT_HALVES // m / 2 numbers of e(i) and m / 2 of e(j): the later scripts of paper C (C-repro); m even
+	MAP_CUT_HALVES // m / 2 numbers of e(i) and the rest of e(j): the later scripts of paper C (C-repro)
 };
 // q (B, T, C) with head h times sum(w_h).
 struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w, int n_head);

@@ -5,22 +5,22 @@
 // E (S, n_key) is the part of P that the key's position gives; the numbers of the query's position act in g alone.
 //
 // Cut PE: e has 2 ceil(m / 4) numbers; P's first numbers are e(i), what is left of m comes from e(j) (m 10: 6 + 4).
-// Cut halves: m / 2 from each. C-repro does not say which sinusoid has an odd width; ours is that of m / 2 rounded up
-// to even, without its last number.
+// Cut halves: m / 2 numbers of i (rounded down), the rest of j, e's ladder as wide as that part (C-repro; 5 + 5 at m
+// 10).
 #include <math.h>
 
 #include "harness/base/err.h"
 #include "harness/num/op.h"
 
 struct cut {
-	int width;       // of the sinusoid e
+	int width;       // of the sinusoid e: its ladder's
 	int from, n_key; // the key's numbers among the m
 };
 
 static struct cut cut_of(enum map_cut cut, int m)
 {
 	if (cut == MAP_CUT_HALVES)
-		return (struct cut){(m / 2 + 1) / 2 * 2, m / 2, m / 2};
+		return (struct cut){m - m / 2, m / 2, m - m / 2};
 	const int width = 2 * ((m + 3) / 4);
 	return (struct cut){width, width < m ? width : m, width < m ? m - width : 0};
 }
@@ -138,8 +138,8 @@ static void map_bias_backward(struct tape *tape, void *args)
 struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, enum map_cut kind)
 {
 	const struct cut cut = cut_of(kind, w->C);
-	if (w->B != 1 || w->C < 1 || (kind == MAP_CUT_HALVES && w->C % 2) || (b && (b->T != 1 || b->C != w->T)))
-		BUG("map_bias: weights (%d, %d, %d), cut %d", w->B, w->T, w->C, kind);
+	if (w->B != 1 || w->C < 1 || (b && (b->T != 1 || b->C != w->T)))
+		BUG("map_bias: weights (%d, %d, %d)", w->B, w->T, w->C);
 	struct tensor *out = tensor_new(tape, 1, w->T, S);
 	const double macs = (double)w->T * S * cut.n_key, n_out = (double)w->T * S, n_b = b ? w->T : 0;
 	if (tape->mode == TAPE_COUNT) {
