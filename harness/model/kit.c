@@ -171,9 +171,6 @@ int attn_map_check(const struct attn_map *map, struct err *err)
 {
 	if (map->plus && map->m == 0)
 		return err_set(err, "a 2D map needs numbers: set m to 1 or more, or plus to false");
-	if (map->plus && map->cut == MAP_CUT_HALVES && map->m % 2)
-		return err_set(err, "map_cut: halves gives rows and columns m / 2 numbers each: m must be even, not %d",
-		        map->m);
 	return 0;
 }
 
