@@ -212,7 +212,8 @@ struct search {
 	const struct setup *setup;
 	const struct option *option;
 	enum section_id section;
-	struct err cause; // the last refusal
+	struct arena memory; // of one try
+	struct err cause;    // the last refusal
 };
 struct probe {
 	long value; // -1: none
@@ -222,17 +223,15 @@ enum { REFUSED_MOST = 1 << 16 }; // in a row: whatever lies beyond is not looked
 
 static int try_value(struct search *s, struct probe *probe)
 {
-	struct arena memory;
 	char text[NUMBER_TEXT];
 	void *config;
-	arena_init(&memory, 1 << 12);
-	struct setup copy = setup_copy(s->setup, &memory);
+	arena_reset(&s->memory);
+	struct setup copy = setup_copy(s->setup, &s->memory);
 	const struct choice choice = setup_choice(&copy, s->section, &config);
 	snprintf(text, sizeof(text), "%ld", probe->value);
 	err_clear(&s->cause);
 	int rc = option_set(choice.options, config, s->option->key, text, &s->cause) ||
 	         setup_cost(s->match, &copy, &probe->reached, &s->cause);
-	arena_release(&memory);
 	return rc ? -1 : 0;
 }
 
@@ -311,13 +310,20 @@ int match_solve(
 		        "'by' of match has no option for variant '%s' (add '%s: section.option')", setup->variant->name,
 		        setup->variant->name);
 	const struct choice choice = setup_choice(setup, by->path.section, &config);
-	struct search search = {match, setup, option_find(choice.options, by->path.key), by->path.section, {0}};
+	struct search search = {
+	        .match = match,
+	        .setup = setup,
+	        .option = option_find(choice.options, by->path.key),
+	        .section = by->path.section,
+	};
 	if (!search.option)
 		return node_fail(m->err, by->node,
 		        "point '%s': %s '%s' has no option '%s' (give 'by' an option for each variant)", label,
 		        section_kind(choice.id), choice.name, by->path.key);
 	struct probe below, above;
+	arena_init(&search.memory, 1 << 12);
 	bracket(&search, target, &below, &above);
+	arena_release(&search.memory);
 	number_print(text, target);
 	if (below.value < 0 && above.value < 0)
 		return node_fail(m->err, by->node, "point '%s': no %s is accepted: %s", label, by->path.key,
