@@ -61,7 +61,7 @@ static const char *chosen_name(const struct draft *d, enum section_id id)
 {
 	const char *selector = section_selector(id);
 	if (!selector)
-		return d->m->procedure->name;
+		return section_choice(id, d->m->procedure);
 	for (int i = 0; i < d->n_override; i++)
 		if (d->override[i].path.section == id && strcmp(d->override[i].path.key, selector) == 0)
 			return d->override[i].node->text;

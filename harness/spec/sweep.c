@@ -112,7 +112,7 @@ int path_read(struct matrix *m, const struct node *key, const char *what, struct
 	if (near)
 		return node_fail(
 		        m->err, key, "%s '%s' does not exist (did you mean '%s%s'?)", what, key->text, near, dot);
-	return node_fail(m->err, key, "%s '%s' does not exist (sections are model, variant, task and %s)", what,
+	return node_fail(m->err, key, "%s '%s' does not exist (sections are model, variant, task, cache and %s)", what,
 	        key->text, section[SECTION_PROCEDURE]);
 }
 
