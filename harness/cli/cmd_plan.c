@@ -70,7 +70,7 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 	printf("%s\n", with_keys ? "  key" : "");
 	for (int i = 0; i < spec->n_point; i++) {
 		const struct cost *cost = &plan->cost[i];
-		double seconds = plan->flops > 0 ? plan->seconds * cost->flops / plan->flops : 0;
+		double seconds = plan->flops > 0 && !cost->is_counted ? plan->seconds * cost->flops / plan->flops : 0;
 		printf("%-*s  %12.0f  %13.6g  %10s  %10s  %13s", width, spec->point[i].label, cost->n_param,
 		        cost->cache_bytes_per_token, scaled(flops, cost->flops, 1000, ""),
 		        scaled(memory, cost->memory_bytes, 1024, "B"), duration(time, seconds));
