@@ -15,7 +15,9 @@ const struct option cache_options[] = {
 
 int cache_check(const struct cache_config *config, struct err *err)
 {
-	(void)config, (void)err;
+	if (config->k_scales == K_SCALES_CHANNEL && config->k_dtype != DTYPE_Q8 && config->k_dtype != DTYPE_Q4)
+		return err_set(err, "k_scales: channel needs k_dtype q8 or q4, not %s (or set k_scales: token)",
+		        dtype_name[config->k_dtype]);
 	return 0;
 }
 
