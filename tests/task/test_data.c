@@ -144,7 +144,7 @@ static void a_fixed_training_set_comes_once_an_epoch(void **state UNUSED)
 		struct task_data data = data_of("digits", "length=12", (enum task_split)split), endless = data;
 		data.n_train = N;
 		data.batch = BATCH;
-		uint64_t set[N], epoch[USED], first[USED];
+		uint64_t set[N], epoch[USED], first = 0;
 		int n_dropped[N] = {0}, n_first_differs = 0;
 		for (int i = 0; i < N; i++)
 			set[i] = content(&endless, 3, RNG_TRAIN, (uint64_t)i);
@@ -161,8 +161,8 @@ static void a_fixed_training_set_comes_once_an_epoch(void **state UNUSED)
 			for (int i = 0; i < N; i++)
 				n_dropped[i] += !seen[i];
 			if (!e)
-				memcpy(first, epoch, sizeof(first));
-			n_first_differs += first[0] != epoch[0];
+				first = epoch[0];
+			n_first_differs += first != epoch[0];
 		}
 		int most_dropped = 0;
 		for (int i = 0; i < N; i++)
