@@ -29,8 +29,8 @@ static int check(const struct setup *setup, struct err *err)
 {
 	const struct model_config *model = setup->model;
 	if (n_token(setup) > model->n_ctx)
-		return err_set(err, "n_token %d is more than n_ctx %d (raise model.n_ctx)", n_token(setup),
-		        model->n_ctx);
+		return err_set(
+		        err, "n_token %d is more than n_ctx %d (raise model.n_ctx)", n_token(setup), model->n_ctx);
 	return 0;
 }
 
@@ -86,8 +86,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	run_log_metric(log, "macs", "count", -1, counted.forward.macs);
 	run_log_metric(log, "flops", "count", -1, counted.forward.flops);
 	run_log_metric(log, "cache_bytes_per_token", "count", -1, counted.cache.per_token);
-	run_log_metric(log, "cache_bytes", "count", -1,
-	        counted.cache.per_token * context + counted.cache.per_sequence);
+	run_log_metric(log, "cache_bytes", "count", -1, counted.cache.per_token * context + counted.cache.per_sequence);
 	return 0;
 }
 

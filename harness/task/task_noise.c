@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Noise: uniform tokens, the next one asked for at every position. There is nothing to learn, so it is the floor of what
-// a measurement can show, and it gives a vocabulary and a length to what only counts (procedure count).
+// Noise: uniform tokens, the next one asked for at every position. There is nothing to learn, so it is the floor of
+// what a measurement can show, and it gives a vocabulary and a length to what only counts (procedure count).
 #include "harness/task/task.h"
 
 struct noise {
