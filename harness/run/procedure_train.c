@@ -109,14 +109,18 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct train *c = setup->procedure_config;
 	const struct model_config *model = setup->model;
 	const struct attn_dims dims = model_attn_dims(model);
-	const int has_slices = setup->task->shape(setup->task_config).n_slice > 1;
+	const struct task_shape shape = setup->task->shape(setup->task_config);
+	const int has_slices = shape.n_slice > 1;
 	struct step_cost step = trainer_count(setup, c->batch);
 	cost->n_param = (double)step.n_param;
 	cost->flops = c->steps * (step.forward.flops + step.backward.flops) +
 	              n_evaluation(c, has_slices) * step.forward.flops / c->batch;
 	// Values, gradients, two moments and the best weights; activations and their gradients.
 	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
-	cost->cache_bytes_per_token = cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_token;
+	const struct cache_bytes cache = cache_count(setup->cache, setup->variant, &dims, setup->variant_config);
+	cost->cache_bytes_per_token = cache.per_token;
+	if (trainer_has_cache(setup))
+		cost->memory_bytes += c->batch * (cache.per_sequence + cache.per_token * shape.T);
 	return 0;
 }
 
@@ -249,8 +253,10 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	run_log_metric(log, "n_param", "count", -1, (double)step.n_param);
 	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
 	const struct attn_dims dims = model_attn_dims(setup->model);
-	run_log_metric(log, "cache_bytes_per_token", "count", -1,
-	        cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_token);
+	const struct cache_bytes cache = cache_count(setup->cache, setup->variant, &dims, setup->variant_config);
+	run_log_metric(log, "cache_bytes_per_token", "count", -1, cache.per_token);
+	if (cache.per_sequence > 0) // does not grow with the length
+		run_log_metric(log, "cache_bytes_per_sequence", "count", -1, cache.per_sequence);
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)

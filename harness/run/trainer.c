@@ -6,9 +6,9 @@
 
 enum { STEP_CHUNK = 32 << 20, SCRATCH_CHUNK = 4 << 20, RUN_CHUNK = 1 << 20 };
 
-// Whether evaluations need a cache: with everything in f32 it would change no bit.
-static int is_rounded(const struct cache_config *cache)
+int trainer_has_cache(const struct setup *setup)
 {
+	const struct cache_config *cache = setup->cache;
 	return cache && (cache->k_dtype != DTYPE_F32 || cache->v_dtype != DTYPE_F32);
 }
 
@@ -21,7 +21,7 @@ static int init_cache(
 
 int trainer_check_cache(const struct setup *setup, struct err *err)
 {
-	if (!is_rounded(setup->cache))
+	if (!trainer_has_cache(setup))
 		return 0;
 	struct cache cache;
 	struct arena memory;
@@ -48,7 +48,7 @@ void trainer_init(struct trainer *t, const struct setup *setup, const struct opt
 	optimizer_init(&t->optimizer, optimizer, &t->model, &t->run);
 	t->tokens = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.T * sizeof(int));
 	t->targets = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(int));
-	if (is_rounded(setup->cache)) {
+	if (trainer_has_cache(setup)) {
 		struct err err = {0};
 		t->cache = arena_alloc(&t->run, sizeof(*t->cache));
 		if (init_cache(t->cache, setup, batch, t->shape.T, &t->run, &err))

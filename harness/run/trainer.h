@@ -40,6 +40,8 @@ struct loss trainer_gradients(struct trainer *t, long step);
 // Mean loss and hits over sequences 0..n-1 of a stream, dropout off. slice: the same over each slice of the task
 // (shape.n_slice of them), which add up to the whole; may be NULL.
 struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct loss *slice);
+// Whether evaluations go through a cache: with everything in f32 it would change no bit.
+int trainer_has_cache(const struct setup *setup);
 // 0, or -1 with the sentence why this setup cannot be evaluated through its cache.
 int trainer_check_cache(const struct setup *setup, struct err *err);
 

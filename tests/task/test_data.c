@@ -97,6 +97,22 @@ static void no_test_sequence_is_ever_trained_on(void **state UNUSED)
 	}
 }
 
+// 14 in 16 for training, one each for validation and test.
+static void classes_have_their_shares(void **state UNUSED)
+{
+	enum { N = 32000 };
+	const struct task_data data = data_of("digits", "length=16", TASK_SPLIT_STREAM);
+	int n_test = 0, n_validation = 0;
+	for (uint64_t i = 0; i < N; i++) {
+		int tokens[MOST_T], targets[MOST_T];
+		task_draw(&data, 1, RNG_TRAIN, i, tokens, targets);
+		n_test += task_content_purpose(tokens, 16) == RNG_TEST;
+		n_validation += task_content_purpose(tokens, 16) == RNG_VALIDATION;
+	}
+	assert_in_range(n_test, 2000 - 5 * 43, 2000 + 5 * 43); // deviation sqrt(N / 16 * 15 / 16)
+	assert_in_range(n_validation, 2000 - 5 * 43, 2000 + 5 * 43);
+}
+
 // In a small task streams do meet: what the split is for, and that the test above can fail.
 static void streams_of_a_small_task_meet_and_contents_do_not(void **state UNUSED)
 {
@@ -232,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(no_test_sequence_is_ever_trained_on),
+	        cmocka_unit_test(classes_have_their_shares),
 	        cmocka_unit_test(streams_of_a_small_task_meet_and_contents_do_not),
 	        cmocka_unit_test(streams_of_large_tasks_are_disjoint),
 	        cmocka_unit_test(a_fixed_training_set_comes_once_an_epoch),
