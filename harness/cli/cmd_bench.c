@@ -18,7 +18,8 @@ extern const struct command command_bench;
 static const struct cli_option options[] = {
         {"threads", CLI_INT, "N", "threads of the many-thread rows (default: 2, or 1 where there is one processor)"},
         {"steps-only", CLI_FLAG, NULL, "print the seconds of single training steps, one a line, and nothing else"},
-        {"model", CLI_TEXT, "MODEL", "which model's step: small or middle (default: both; with --steps-only: small)"},
+        {"model", CLI_TEXT, "MODEL",
+                "which model's step: small or middle (default: both; variants: middle; --steps-only: small)"},
         {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, variants or attention"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
@@ -51,7 +52,7 @@ static int run_steps(struct bench *bench, const char *model, struct err *err)
 
 static int run_variants(struct bench *bench, const char *model, struct err *err)
 {
-	return model && strcmp(model, "middle") != 0 ? 0 : bench_variants(bench, err);
+	return bench_variants(bench, model ? model : "middle", err);
 }
 
 static int run_attention(struct bench *bench, const char *model, struct err *err)

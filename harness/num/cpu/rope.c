@@ -5,8 +5,8 @@
 #include "harness/num/cpu/cpu.h"
 #include "harness/num/cpu/vec.h"
 
-// An angle is the sum of that of its position's multiple of ANCHOR and of the rest: two tables of sines instead of one
-// per position. What a position gets depends on the position alone, so decoding turns as the whole sequence did.
+// An angle is the sum of that of its position's multiple of ANCHOR and of the rest, so that few sines are taken. What a
+// position gets depends on the position alone, so decoding turns as the whole sequence did.
 enum { ANCHOR = 16 };
 
 struct turn {
@@ -15,16 +15,19 @@ struct turn {
 
 // Cosine and signed sine per row and pair (halves: n_rotary / 2 numbers of each) or per row and number (neighbours:
 // n_rotary, sine of the first of a pair with a minus), so that either layout reads them in step with the row.
-static void fill_table(real *cosine, real *sine, struct turn *rest, const struct rope *r, int T)
+static void fill_table(real *cosine, real *sine, const struct rope *r, int T)
 {
+	struct turn rest[ANCHOR], anchor = {0, 0};
 	const int pairs = r->n_rotary / 2, width = r->halves ? pairs : 2 * pairs;
 	for (int i = 0; i < pairs; i++) {
 		const double frequency = (r->backwards ? -1 : 1) * pow(r->base, -2.0 * i / r->n_ladder);
-		for (int a = 0; a < ANCHOR; a++)
-			rest[a] = (struct turn){cos(a * frequency), sin(a * frequency)};
-		struct turn anchor = {0, 0};
+		unsigned known = 0; // of rest, one bit each
 		for (int t = 0; t < T; t++) {
 			const int p = r->first + t, a = p % ANCHOR;
+			if (!(known >> a & 1)) {
+				rest[a] = (struct turn){cos(a * frequency), sin(a * frequency)};
+				known |= 1u << a;
+			}
 			if (t == 0 || a == 0)
 				anchor = (struct turn){cos((p - a) * frequency), sin((p - a) * frequency)};
 			const double c = anchor.c * rest[a].c - anchor.s * rest[a].s;
@@ -90,7 +93,7 @@ void cpu_rope(
 	const size_t n = (size_t)T * (size_t)width;
 	struct arena_mark mark = arena_mark(exec->scratch);
 	real *cosine = arena_alloc(exec->scratch, 2 * n * sizeof(real)), *sine = cosine + n;
-	fill_table(cosine, sine, arena_alloc(exec->scratch, ANCHOR * sizeof(struct turn)), r, T);
+	fill_table(cosine, sine, r, T);
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int row = 0; row < B * T; row++) {
 		const int b = row / T, t = row % T;
