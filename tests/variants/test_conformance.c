@@ -329,6 +329,8 @@ static void params_body(struct subject *s)
 	long whole = c->n_layer * layer + (long)c->n_vocab * c->d_model * (c->tied_head ? 1 : 2);
 	whole += c->final_norm * norm + (c->head_bias ? c->n_vocab : 0);
 	whole += c->position == POSITION_LEARNED ? (long)c->n_ctx * c->d_model : 0;
+	whole += c->token_input == TOKEN_INPUT_ONE_HOT ? c->d_model : 0; // the linear map's bias
+	whole += c->head == HEAD_MLP ? (long)c->d_model * (c->d_model + (c->bias ? 1 : 0)) + norm : 0;
 	if (m->n_number != whole)
 		fail_msg("%s: %ld numbers in the model, %ld by its tables", s->name, m->n_number, whole);
 	long sum = 0;
