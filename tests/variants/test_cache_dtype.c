@@ -72,7 +72,7 @@ static void for_each(void (*body)(struct subject *))
 			void *setting[SETTINGS_MOST];
 			const struct model_config *config = settings_config(shape, T, &rig.memory);
 			const struct attn_dims dims = model_attn_dims(config);
-			const int n = settings_find(*v, &dims, &rng, &rig.memory, setting, &err);
+			const int n = settings_find_all(*v, &dims, &rng, &rig.memory, setting, &err);
 			n_subject += n;
 			for (int i = 0; i < n; i++) {
 				const struct arena_mark before = arena_mark(&rig.memory);
