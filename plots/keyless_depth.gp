@@ -8,12 +8,12 @@ forms = distinct(curves_series)
 style_of(form) = style_(form, 1)
 style_(form, i) = i > words(forms) ? 9 : word(forms, i) eq form ? i : style_(form, i + 1)
 # Side by side, so that intervals can be told apart.
-beside(epoch, form) = epoch + 0.06 * (style_of(form) - 0.5 * (words(forms) + 1))
+beside(epoch, form) = epoch + 0.08 * (style_of(form) - 0.5 * (words(forms) + 1))
 set multiplot
 set tmargin at screen 0.87
 set bmargin at screen 0.145
 set xlabel 'epoch' offset 0, 0.2
-set xtics 1
+set xtics auto
 set format y '%.2f'
 do for [p = 1:n_panel] {
 	panel = word(panels, p)
