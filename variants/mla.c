@@ -67,8 +67,8 @@ static int params(const struct attn_dims *d, const void *config, struct param_sh
 	table[B_LATENT] = attn_bias(d, "b_latent", c->d_latent, in);
 	table[B_KR] = attn_bias(d, "b_kr", c->d_rope, in);
 	table[GAIN] = (struct param_shape){"latent_gain", c->latent_norm, c->d_latent, INIT_ONE, 0};
-	table[W_UK] = attn_weight("w_uk", wide, c->d_latent);
-	table[W_UV] = attn_weight("w_uv", wide, c->d_latent);
+	table[W_UK] = attn_inner_weight("w_uk", wide, c->d_latent, 0);
+	table[W_UV] = attn_inner_weight("w_uv", wide, c->d_latent, 0);
 	attn_output_params(d, table, W_O);
 	return N_PARAM;
 }

@@ -38,7 +38,9 @@ struct param_shape {
 	const char *name; // "w_q"; the layer's number is put before it
 	int rows, cols;
 	enum param_init init;
-	int fan_in; // numbers that one output sums over
+	int fan_in;   // numbers that one output sums over
+	int fan_out;  // outputs that one input reaches; 0: rows (stacked matrices of heads: one head's)
+	int is_inner; // reads what other maps of this table have made, not the layer's input
 };
 
 // What is cached per token, in each layer that keeps its own copy. In which type is the cache's business, stream by
