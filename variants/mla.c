@@ -9,9 +9,8 @@
 // RoPE, option `rope`; in both modes scores see relative positions only, values none:
 //   decoupled     d_rope further numbers, q' = turn(x W_qr^T) per head and k' = turn(x W_kr^T) for all heads, with a
 //                 ladder of their own, are joined to q_h and k_h; the scale becomes 1 / sqrt(d_head + d_rope)
-//   up_projected  (paper B) k_h itself is turned, at read: no rotary part, and no absorbed form: the turn stands
-//   between
-//                 q and W_uk, so decode makes all keys again at each step
+//   up_projected  (paper B) k_h itself is turned, at read: no rotary part, and no absorbed form, since the turn
+//                 stands between q and W_uk: decode makes all keys again at each step
 // Source: DeepSeek-V2; paper B's baseline (reference/papers.md B.2.6, B.2.9; peers.md part 4, R1 and R2).
 #include "variants/variant.h"
 

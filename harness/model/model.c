@@ -62,8 +62,8 @@ static void init_attention(struct model *m, int i)
 	for (int p = 0; p < n; p++) {
 		if (!shape[p].rows)
 			continue;
-		m->layer[i].attn[p] = add_layer(
-		        m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
+		m->layer[i].attn[p] =
+		        add_layer(m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
 		struct model_param *param = &m->param[m->n_param - 1];
 		param->is_attention = 1;
 		if (shape[p].fan_out)
