@@ -22,15 +22,15 @@ set grid ytics lc rgb '#dddddd' lw 0.6 dt 1
 do for [p = 1:n_panel] {
 	task = word(panels, p)
 	left = 0.075 + ((p - 1) % 3) * 0.31
-	bottom = p > 3 ? 0.145 : 0.56
+	bottom = p > 3 ? 0.135 : 0.575
 	set lmargin at screen left
 	set rmargin at screen left + 0.285
 	set bmargin at screen bottom
-	set tmargin at screen bottom + 0.305
+	set tmargin at screen bottom + 0.285
 	set format y ((p - 1) % 3 == 0 ? '%.1f' : '')
 	if ((p - 1) % 3 == 0) { set ylabel 'accuracy per token' offset 0.9, 0 } else { unset ylabel }
 	set label 1 task at graph 0.5, 1.06 center font ',13' noenhanced
-	set xtics rotate by -35 ('QKV' 1, 'Q=K-V' 2, '(Q=K-V)+' 3, 'Q-K=V' 4, 'Q=K=V' 5, '(Q=K=V)+' 6) noenhanced font ',10'
+	set xtics rotate by 30 right ('QKV' 1, 'Q=K-V' 2, '(Q=K-V)+' 3, 'Q-K=V' 4, 'Q=K=V' 5, '(Q=K=V)+' 6) noenhanced font ',10'
 	plot for [b in blocks_of(ours_panel, task)] ours_file index int(b) \
 			using (column('ordinal_sharing') - 0.12):(column('accuracy')):(column('accuracy_lo')):(column('accuracy_hi')) \
 			with yerrorbars ls 1 notitle, \
