@@ -25,7 +25,7 @@ do for [p = 1:n_panel] {
 	if (p == 1) { set ylabel 'validation accuracy, a line per seed' offset 0.5, 0 } else { unset ylabel }
 	set label 1 (panel eq '1_heads' ? 'one head' : panel eq '4_heads' ? 'four heads' : panel) \
 		at graph 0.5, 1.035 center font ',13' noenhanced
-	if (p == n_panel) { set key at graph 0.97, 0.34 top right Left reverse noenhanced spacing 0.9 } else { unset key }
+	if (p == n_panel) { set key at graph 0.97, 0.315 top right Left reverse noenhanced spacing 0.9 } else { unset key }
 	plot for [b in blocks_of(seeds_panel, panel)] seeds_file index int(b) using (column('epoch')):(column('accuracy')) \
 			with linespoints ls style_of(word(seeds_form, int(b) + 1)) lw 1.2 ps 0.6 notitle, \
 		0.1 with lines ls 9 title 'guessing', \
