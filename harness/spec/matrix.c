@@ -86,7 +86,7 @@ static int find_candidates(struct matrix *m)
 		enum section_id id = (enum section_id)i;
 		const char *selector = section_selector(id), *name = section_name(id, m->procedure);
 		if (!selector) {
-			add_candidate(m, id, m->procedure->name, m->root);
+			add_candidate(m, id, section_choice(id, m->procedure), m->root);
 			continue;
 		}
 		const struct axis *axis = matrix_axis(m, id, selector);

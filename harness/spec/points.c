@@ -52,7 +52,7 @@ static const char *chosen_name(const struct draft *d, enum section_id id)
 {
 	const char *selector = section_selector(id);
 	if (!selector)
-		return d->m->procedure->name;
+		return section_choice(id, d->m->procedure);
 	for (int i = 0; i < d->m->n_axis; i++) {
 		const struct path *path = &d->m->axis[i].path;
 		if (path->section == id && strcmp(path->key, selector) == 0)

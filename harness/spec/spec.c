@@ -203,7 +203,7 @@ static int refuse_hidden(struct matrix *m, const struct node *scale)
 static int find_scale(struct matrix *m, const struct node *root, const char *scale, const struct node **found)
 {
 	const struct node *scales = node_find(root, "scales");
-	const char *known[] = {"model", "variant", "task", m->procedure->section, "sweep", "seeds", NULL};
+	const char *known[] = {"model", "variant", "task", "cache", m->procedure->section, "sweep", "seeds", NULL};
 	*found = NULL;
 	if (!scales)
 		return 0;
@@ -242,7 +242,7 @@ static int resolve(struct spec *spec, struct matrix *m, int n_seed)
 	const struct node *root = m->root, *scale, *seeds = node_find(root, "seeds");
 	if (find_procedure(m, root))
 		return -1;
-	const char *known[] = {"experiment", "question", "paper", "procedure", "model", "variant", "task",
+	const char *known[] = {"experiment", "question", "paper", "procedure", "model", "variant", "task", "cache",
 	        m->procedure->section, "sweep", "seeds", "scales", "paper_values", "report", NULL};
 	if (keys_check(root, known, NULL, m->err) ||
 	        read_text(&spec->experiment, root, "experiment", 1, m->arena, m->err) ||

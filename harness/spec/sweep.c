@@ -113,8 +113,9 @@ static int read_path(struct matrix *m, const struct node *key, struct path *path
 	if (near)
 		return node_fail(
 		        m->err, key, "sweep path '%s' does not exist (did you mean '%s%s'?)", key->text, near, dot);
-	return node_fail(m->err, key, "sweep path '%s' does not exist (sections are model, variant, task and %s)",
-	        key->text, section[SECTION_PROCEDURE]);
+	return node_fail(m->err, key,
+	        "sweep path '%s' does not exist (sections are model, variant, task, cache and %s)", key->text,
+	        section[SECTION_PROCEDURE]);
 }
 
 struct axis *matrix_axis(struct matrix *m, enum section_id id, const char *key)
