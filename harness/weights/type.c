@@ -1,35 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Types of numbers in files, and how they become ours. Loops are over fixed blocks of plain integer arithmetic, which
-// the compiler turns into vectors: reading runs at the speed of memory.
+// Types of numbers in files, and how they become ours: those that a cache has too (harness/num/dtype.h) by the same
+// code.
 //
 //     Q8_0   f16 scale, 32 signed bytes:                 x = scale * n
 //     Q4_0   f16 scale, 16 bytes of two numbers each:    x = scale * (n - 8)
 //     Q4_1   f16 scale, f16 least, 16 such bytes:        x = least + scale * n
 // Byte j of a 4-bit block holds number j in its low half and number j + 16 in its high half.
+#include <limits.h>
 #include <string.h>
 
+#include "harness/num/dtype.h"
 #include "harness/weights/internal.h"
 
-enum { QUANT = 32, PIECE = 1024 }; // numbers of a quantised block; numbers converted at a time on their way to bf16
-
-static float float_of(uint32_t bits)
-{
-	float x;
-	memcpy(&x, &bits, sizeof(x));
-	return x;
-}
-
-static inline float from_f16(uint16_t h)
-{
-	const uint32_t sign = (uint32_t)(h & 0x8000) << 16, magnitude = (uint32_t)(h & 0x7fff) << 13;
-	// Subnormal: as the fraction of a number of exponent 2^-14, from which that power is taken away again. Exact,
-	// and no slow subnormal float on the way.
-	const float small = float_of(magnitude + (113u << 23)) - 0x1p-14f;
-	uint32_t small_bits;
-	memcpy(&small_bits, &small, sizeof(small_bits));
-	const uint32_t normal = magnitude + ((magnitude >= 0x7c00u << 13 ? 224u : 112u) << 23);
-	return float_of(sign | (magnitude < 0x0400u << 13 ? small_bits : normal));
-}
+enum { QUANT = 32, HALF_BYTES = 2, PIECE = 1024 }; // PIECE: numbers at a time
 
 static void read_f64(real *out, const void *in, size_t n)
 {
@@ -49,62 +32,48 @@ static void read_f32(real *out, const void *in, size_t n)
 	}
 }
 
-static void read_f16(real *restrict out, const void *restrict in, size_t n)
+// Rows of a cache are as long as an int; a matrix of weights may have more numbers.
+static inline void read_dtype(enum dtype dtype, real *out, const void *in, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint16_t h;
-		memcpy(&h, (const char *)in + i * sizeof(h), sizeof(h));
-		out[i] = from_f16(h);
-	}
+	const size_t most = INT_MAX / QUANT * QUANT, bytes = dtype_row_bytes(dtype, (int)most);
+	const char *from = in;
+	for (; n > most; n -= most, out += most, from += bytes)
+		dtype_read(dtype, out, from, (int)most);
+	dtype_read(dtype, out, from, (int)n);
 }
 
-static void read_bf16(real *restrict out, const void *restrict in, size_t n)
+static void read_f16(real *out, const void *in, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint16_t h;
-		memcpy(&h, (const char *)in + i * sizeof(h), sizeof(h));
-		out[i] = float_of((uint32_t)h << 16);
-	}
+	read_dtype(DTYPE_F16, out, in, n);
 }
 
-static float f16_at(const unsigned char *p)
+static void read_bf16(real *out, const void *in, size_t n)
 {
-	uint16_t h;
-	memcpy(&h, p, sizeof(h));
-	return from_f16(h);
+	read_dtype(DTYPE_BF16, out, in, n);
 }
 
-// Every product below is exact in f32 (11 bits times at most 8), so contraction changes no bit.
-static void read_q8_0(real *restrict out, const void *restrict in, size_t n)
+static void read_q8_0(real *out, const void *in, size_t n)
 {
-	const unsigned char *block = in;
-	for (size_t i = 0; i < n; i += QUANT, block += 34) {
-		const float scale = f16_at(block);
-		for (int j = 0; j < QUANT; j++)
-			out[i + (size_t)j] = scale * (float)(signed char)block[2 + j];
-	}
+	read_dtype(DTYPE_Q8, out, in, n);
 }
 
+static void read_q4_1(real *out, const void *in, size_t n)
+{
+	read_dtype(DTYPE_Q4, out, in, n);
+}
+
+// A Q4_1 block whose least number is -8 times the scale, which f16 cannot always hold: hence by itself. The product is
+// exact (11 bits times 4), so contraction changes no bit.
 static void read_q4_0(real *restrict out, const void *restrict in, size_t n)
 {
 	const unsigned char *block = in;
-	for (size_t i = 0; i < n; i += QUANT, block += 18) {
-		const float scale = f16_at(block);
+	for (size_t i = 0; i < n; i += QUANT, block += HALF_BYTES + QUANT / 2) {
+		real scale;
+		dtype_read(DTYPE_F16, &scale, block, 1);
 		for (int j = 0; j < QUANT / 2; j++) {
-			out[i + (size_t)j] = scale * (float)((block[2 + j] & 15) - 8);
-			out[i + (size_t)j + QUANT / 2] = scale * (float)((block[2 + j] >> 4) - 8);
-		}
-	}
-}
-
-static void read_q4_1(real *restrict out, const void *restrict in, size_t n)
-{
-	const unsigned char *block = in;
-	for (size_t i = 0; i < n; i += QUANT, block += 20) {
-		const float scale = f16_at(block), least = f16_at(block + 2);
-		for (int j = 0; j < QUANT / 2; j++) {
-			out[i + (size_t)j] = scale * (float)(block[4 + j] & 15) + least;
-			out[i + (size_t)j + QUANT / 2] = scale * (float)(block[4 + j] >> 4) + least;
+			const int pair = block[HALF_BYTES + j];
+			out[i + (size_t)j] = scale * (real)((pair & 15) - 8);
+			out[i + (size_t)j + QUANT / 2] = scale * (real)((pair >> 4) - 8);
 		}
 	}
 }
@@ -188,17 +157,6 @@ void weights_read(const struct weights_tensor *tensor, long row, long n_row, rea
 	tensor->type->read(out, in, (size_t)n_row * (size_t)tensor->columns);
 }
 
-static void to_bf16(uint16_t *restrict out, const real *restrict in, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		const float x = (float)in[i];
-		uint32_t bits;
-		memcpy(&bits, &x, sizeof(bits));
-		const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
-		out[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
-	}
-}
-
 void weights_read_bf16(const struct weights_tensor *tensor, long row, long n_row, uint16_t *out)
 {
 	const char *in = rows_from(tensor, row, n_row);
@@ -212,7 +170,7 @@ void weights_read_bf16(const struct weights_tensor *tensor, long row, long n_row
 	for (size_t i = 0; i < n; i += PIECE) {
 		const size_t now = n - i < PIECE ? n - i : PIECE;
 		tensor->type->read(piece, in, now);
-		to_bf16(out + i, piece, now);
+		dtype_write(DTYPE_BF16, out + i, piece, (int)now);
 		in += now / (size_t)tensor->type->block * (size_t)tensor->type->block_bytes;
 	}
 }
