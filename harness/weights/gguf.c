@@ -268,9 +268,12 @@ static int read_tensors(struct cursor *c, const struct info *info, size_t n, siz
 
 int gguf_read(struct weights_set *set, const struct weights_map *map, struct err *err)
 {
-	struct cursor c = {.set = set, .map = map, .at = 4, .what = "its first numbers", .err = err};
+	struct cursor c = {.set = set, .map = map, .what = "its first numbers", .err = err};
 	uint64_t version, n_tensor, n_pair;
 	int alignment = ALIGNMENT;
+	const unsigned char *magic = take(&c, 4);
+	if (!magic || memcmp(magic, "GGUF", 4))
+		return err_set(err, "%s: does not begin with 'GGUF', so it is no GGUF file", map->path);
 	if (take_number(&c, &version, 4) || take_number(&c, &n_tensor, 8) || take_number(&c, &n_pair, 8))
 		return -1;
 	if (version && !(version & 0xffff))

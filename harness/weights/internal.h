@@ -8,6 +8,10 @@
 extern "C" {
 #endif
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "files of weights are little-endian, and their numbers are used where they lie"
+#endif
+
 enum { TENSORS_MOST = 1 << 20 };
 
 // A file in memory. Its size is taken once.

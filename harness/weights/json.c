@@ -51,8 +51,8 @@ static int convert_object(
 	{
 		const char *inner = place;
 		item->key = set_text(set, key, strlen(key));
-		if (json_is_object(value) && text_is_plain(key, strlen(key)))
-			inner = arena_printf(&set->arena, "%s: %.*s", place, WEIGHTS_NAME, key);
+		if (json_is_object(value) && strlen(key) <= WEIGHTS_NAME && text_is_plain(key, strlen(key)))
+			inner = arena_printf(&set->arena, "%s: %s", place, key);
 		if (convert(set, item++, value, inner, depth + 1, err))
 			return -1;
 	}

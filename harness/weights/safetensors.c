@@ -128,26 +128,23 @@ static int check_shard_name(const struct value *entry, const char *place, struct
 }
 
 // What the index says of the tensors of one shard, and what the shard has, are the same.
-static int check_shard(const struct weights_set *set, long first, const struct value *const *entry, size_t n,
+static int check_shard(struct weights_set *set, long first, const struct value *const *entry, size_t n,
         const char *place, struct err *err)
 {
+	char *is_there = arena_zalloc(&set->arena, n);
 	for (long i = first; i < set->seen.n_tensor; i++) {
 		const struct value wanted = {.key = set->tensor[i].name, .text = entry[0]->text}, *key = &wanted;
-		if (!bsearch(&key, entry, n, sizeof(*entry), compare_shard))
+		const struct value *const *found = bsearch(&key, entry, n, sizeof(*entry), compare_shard);
+		if (!found)
 			return err_set(err, "%s: does not list tensor '%s' under %s, which has it", place,
 			        set->tensor[i].name, entry[0]->text);
+		is_there[found - entry] = 1;
 	}
-	if ((size_t)(set->seen.n_tensor - first) == n)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		int found = 0;
-		for (long k = first; k < set->seen.n_tensor && !found; k++)
-			found = !strcmp(set->tensor[k].name, entry[i]->key);
-		if (!found)
+	for (size_t i = 0; i < n; i++)
+		if (!is_there[i])
 			return err_set(err, "%s: lists tensor '%s' under %s, which has it not", place, entry[i]->key,
 			        entry[i]->text);
-	}
-	return 0; // a name twice in the shard: set_finish says so
+	return 0;
 }
 
 int safetensors_read_index(struct weights_set *set, const struct weights_map *map, struct err *err)

@@ -228,8 +228,7 @@ int set_finish(struct weights_set *set, struct err *err)
 	for (long i = 1; i < set->seen.n_tensor; i++) {
 		const struct weights_tensor *s = set->by_name[i - 1], *t = set->by_name[i];
 		if (!strcmp(s->name, t->name))
-			return err_set(err, "%s: tensor '%s' is there twice%s%s", t->path, t->name,
-			        s->path == t->path ? "" : ", also in ", s->path == t->path ? "" : s->path);
+			return err_set(err, "%s: tensor '%s' is there twice", t->path, t->name);
 	}
 	if (!set->seen.metadata)
 		set->seen.metadata = &nothing;

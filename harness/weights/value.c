@@ -141,10 +141,12 @@ void value_print_text(FILE *out, const char *text, size_t n)
 {
 	putc('"', out);
 	for (size_t i = 0, length; i < n; i += length) {
-		unsigned code = 0xfffd;
+		unsigned code;
 		length = character_bytes(&code, (const unsigned char *)text + i, n - i);
-		if (!length || is_control(code))
-			fprintf(out, "\\u%04x", length ? code : 0xfffd);
+		if (!length)
+			fputs("\xef\xbf\xbd", out);
+		else if (is_control(code))
+			fprintf(out, "\\u%04x", code);
 		else if (code == '"' || code == '\\')
 			fprintf(out, "\\%c", (int)code);
 		else

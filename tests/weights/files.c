@@ -151,3 +151,21 @@ void expect_refused(const char *path, const char *message)
 	assert_null(weights);
 	assert_false(err.is_fault);
 }
+
+void expect_whole_only(const char *path, const struct bytes *b)
+{
+	struct weights *weights;
+	struct err none = {0};
+	file_write(path, b);
+	if (weights_open(&weights, path, &none))
+		fail_msg("%s", none.message);
+	weights_close(weights);
+	for (size_t n = b->n; n-- > 0;) {
+		const struct bytes part = {.data = b->data, .n = n};
+		struct err err = {0};
+		file_write(path, &part);
+		assert_int_equal(weights_open(&weights, path, &err), -1);
+		assert_int_equal(strncmp(err.message, path, strlen(path)), 0);
+		assert_false(err.is_fault);
+	}
+}

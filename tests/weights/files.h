@@ -31,5 +31,7 @@ void file_write(const char *path, const struct bytes *b);
 // Opening the path is refused as the user's mistake, with the message that begins with the path, ": " and goes on so.
 // A first letter '/' in the message: the whole message after the folder that the path lies in.
 void expect_refused(const char *path, const char *message);
+// The file is opened as it is, and no proper beginning of it is. (Of nothing at all no reader is asked.)
+void expect_whole_only(const char *path, const struct bytes *b);
 
 #endif

@@ -76,6 +76,16 @@ static void sizes(UNUSED void **state)
 	        1, 1, INT_MAX, 6, 64);
 }
 
+static void cut_anywhere(UNUSED void **state)
+{
+	struct bytes old = pack("IIIIIII Z", HEADER(-5), 4 * (SHARED + TABLES + 20));
+	struct bytes new = pack("TI IIIIIII BAZ", "24ka", 1, HEADER(5), 1, 256, 4 * SHARED);
+	expect_whole_only(path, &old);
+	expect_whole_only(path, &new);
+	free(old.data);
+	free(new.data);
+}
+
 static void expect_order(const char *const *names, int n)
 {
 	struct weights *weights;
@@ -136,6 +146,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(headers),
 	        cmocka_unit_test(sizes),
+	        cmocka_unit_test(cut_anywhere),
 	        cmocka_unit_test(legacy),
 	        cmocka_unit_test(version_1),
 	};

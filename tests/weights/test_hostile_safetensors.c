@@ -160,6 +160,14 @@ static void names(UNUSED void **state)
 	refuse("the name of tensor 0 has 256 bytes (most: 255)", "LZ", header, 4);
 }
 
+static void cut_anywhere(UNUSED void **state)
+{
+	struct bytes b = pack(
+	        "LZ", "{\"__metadata__\":{\"k\":\"v\"}," A("F32", "[2]", "[0,8]") "," B("U8", "[3]", "[8,11]") "}", 11);
+	expect_whole_only(path_of("a.safetensors"), &b);
+	free(b.data);
+}
+
 // --- indexes ---------------------------------------------------------------------------------------------------
 
 static void put_shard(const char *name, const char *header, int n)
@@ -259,6 +267,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(overflows, setup, teardown),
 	        cmocka_unit_test_setup_teardown(layout, setup, teardown),
 	        cmocka_unit_test_setup_teardown(names, setup, teardown),
+	        cmocka_unit_test_setup_teardown(cut_anywhere, setup, teardown),
 	        cmocka_unit_test_setup_teardown(indexes, setup, teardown),
 	        cmocka_unit_test_setup_teardown(indexes_and_shards_that_disagree, setup, teardown),
 	        cmocka_unit_test_setup_teardown(files_that_are_something_else, setup, teardown),

@@ -120,7 +120,7 @@ static void printed(UNUSED void **state)
 	        "\"tie_word_embeddings\":true,\"head_dim\":null,\"architectures\":[\"LlamaForCausalLM\"],"
 	        "\"big\":1099511627776,\"ß\":\"→\\\"\",\"rope_scaling\":{\"factor\":32.0,\"rope_type\":"
 	        "\"llama3\",\"original_max_position_embeddings\":8192}}");
-	expect_printed(&array, "[null,3.0,\"a\\u0000b\\u001b[2J\\u009b\\ufffd\\ufffd\\ufffd\",false]");
+	expect_printed(&array, "[null,3.0,\"a\\u0000b\\u001b[2J\\u009b\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\",false]");
 }
 
 static void key_values_of_gguf(UNUSED void **state)
