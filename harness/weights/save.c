@@ -15,11 +15,13 @@ struct draft {
 	const char *path;
 	char beside[4096];
 	FILE *out;
+	int code; // errno of the first write that failed
 };
 
 static int draft_open(struct draft *draft, const char *path, struct err *err)
 {
 	draft->path = path;
+	draft->code = 0;
 	// Two processes that save at a time do not write into one draft.
 	int n = snprintf(draft->beside, sizeof(draft->beside), "%s.%ld.tmp", path, (long)getpid());
 	if (n >= (int)sizeof(draft->beside))
@@ -50,23 +52,23 @@ static void sync_folder(const char *path)
 	}
 }
 
-// Errors of earlier writes show here.
+static void draft_write(struct draft *draft, const void *data, size_t n)
+{
+	if (n && !draft->code && fwrite(data, 1, n, draft->out) != n)
+		draft->code = errno;
+}
+
 static int draft_finish(struct draft *draft, struct err *err)
 {
-	errno = 0;
-	int failed = ferror(draft->out) || fflush(draft->out) || fsync(fileno(draft->out));
-	int code = errno ? errno : EIO;
-	if (fclose(draft->out) && !failed) {
-		failed = 1;
-		code = errno;
-	}
-	if (!failed && rename(draft->beside, draft->path)) {
-		failed = 1;
-		code = errno;
-	}
-	if (failed) {
+	if (!draft->code && (fflush(draft->out) || fsync(fileno(draft->out))))
+		draft->code = errno;
+	if (fclose(draft->out) && !draft->code)
+		draft->code = errno;
+	if (!draft->code && rename(draft->beside, draft->path))
+		draft->code = errno;
+	if (draft->code) {
 		unlink(draft->beside);
-		return err_system(err, code, "%s: cannot be written: %s", draft->path, strerror(code));
+		return err_system(err, draft->code, "%s: cannot be written: %s", draft->path, strerror(draft->code));
 	}
 	sync_folder(draft->path);
 	return 0;
@@ -170,24 +172,25 @@ static void print_header(
 }
 
 static void write_all(
-        FILE *out, const struct weights_tensor **list, long n, const struct weights_note **note, int n_note)
+        struct draft *draft, const struct weights_tensor **list, long n, const struct weights_note **note, int n_note)
 {
+	unsigned char length_bytes[8];
 	char *header;
 	size_t length;
 	FILE *text = open_memstream(&header, &length);
 	if (!text)
 		die_no_memory(BUFSIZ);
 	print_header(text, list, n, note, n_note);
-	while ((8 + (size_t)ftell(text)) % DATA_ALIGNMENT)
+	while ((sizeof(length_bytes) + (size_t)ftell(text)) % DATA_ALIGNMENT)
 		putc(' ', text);
 	if (fclose(text))
 		die_no_memory(length);
 	for (int i = 0; i < 8; i++)
-		putc((int)((uint64_t)length >> 8 * i & 0xff), out);
-	fwrite(header, 1, length, out);
+		length_bytes[i] = (unsigned char)((uint64_t)length >> 8 * i);
+	draft_write(draft, length_bytes, sizeof(length_bytes));
+	draft_write(draft, header, length);
 	for (long i = 0; i < n; i++)
-		if (list[i]->bytes)
-			fwrite(list[i]->data, 1, list[i]->bytes, out);
+		draft_write(draft, list[i]->data, list[i]->bytes);
 	free(header);
 }
 
@@ -209,7 +212,7 @@ int weights_save(const char *path, const struct weights_tensor *tensor, long n_t
 	                     : 0;
 	if (!status) {
 		qsort(list, (size_t)n_tensor, sizeof(*list), compare_saved);
-		write_all(draft.out, list, n_tensor, notes, n_note);
+		write_all(&draft, list, n_tensor, notes, n_note);
 		status = draft_finish(&draft, err);
 	}
 	arena_release(&arena);
@@ -221,6 +224,6 @@ int weights_save_text(const char *path, const char *text, struct err *err)
 	struct draft draft;
 	if (draft_open(&draft, path, err))
 		return -1;
-	fputs(text, draft.out);
+	draft_write(&draft, text, strlen(text));
 	return draft_finish(&draft, err);
 }

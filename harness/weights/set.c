@@ -107,18 +107,19 @@ static int check_name(
 	return 0;
 }
 
-// Fills dimensions, rows, columns and bytes.
+// Fills dimensions, rows, columns and bytes. The limit on numbers keeps every product of what is known here within 64
+// bits.
 static int take_shape(struct weights_tensor *t, const struct tensor_claim *claim, struct err *err)
 {
-	uint64_t numbers = 1, bytes;
+	const uint64_t numbers_most = INT64_MAX / 64;
+	uint64_t numbers = 1;
 	if (claim->n_dim > WEIGHTS_DIMS)
-		return err_set(err, "%s: tensor '%s' has %u dimensions (most: %d)", t->path, t->name, claim->n_dim,
-		        WEIGHTS_DIMS);
+		BUG("%s: tensor '%s' of %u dimensions", t->path, t->name, claim->n_dim);
 	t->n_dim = (int)claim->n_dim;
 	t->rows = t->columns = 1;
 	for (int i = 0; i < t->n_dim; i++) {
-		if (claim->dim[i] > INT64_MAX / 64 || __builtin_mul_overflow(numbers, claim->dim[i], &numbers) ||
-		        numbers > INT64_MAX / 64)
+		if (claim->dim[i] > numbers_most || __builtin_mul_overflow(numbers, claim->dim[i], &numbers) ||
+		        numbers > numbers_most)
 			return err_set(err, "%s: tensor '%s' has more numbers than memory can have", t->path, t->name);
 		t->dim[i] = (long)claim->dim[i];
 		t->rows *= i < t->n_dim - 1 ? t->dim[i] : 1;
@@ -127,9 +128,7 @@ static int take_shape(struct weights_tensor *t, const struct tensor_claim *claim
 	if (t->columns % t->type->block)
 		return err_set(err, "%s: tensor '%s' has rows of %ld numbers, which %s blocks of %d do not divide",
 		        t->path, t->name, t->columns, t->type->name, t->type->block);
-	if (__builtin_mul_overflow(numbers / (uint64_t)t->type->block, (uint64_t)t->type->block_bytes, &bytes))
-		return err_set(err, "%s: tensor '%s' has more bytes than memory can have", t->path, t->name);
-	t->bytes = (size_t)bytes;
+	t->bytes = (size_t)numbers / (size_t)t->type->block * (size_t)t->type->block_bytes;
 	return 0;
 }
 

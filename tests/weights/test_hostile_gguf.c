@@ -85,6 +85,22 @@ static void key_values(UNUSED void **state)
 	refuse("key 'k' is there twice", "GIQQ SIB SIB SIB", 3, 0LL, 3LL, "k", BOOL, 1, "a", BOOL, 1, "k", BOOL, 1);
 }
 
+static void a_long_text(UNUSED void **state)
+{
+	struct weights *weights;
+	struct err err = {0};
+	char text[10001];
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	struct bytes b = pack("GIQQ SIS SIS", 3, 0LL, 2LL, "long", TEXT, text, "short", TEXT, "y");
+	file_write(path, &b);
+	free(b.data);
+	assert_int_equal(weights_open(&weights, path, &err), 0);
+	assert_string_equal(value_find(weights->metadata, "long")->text, text);
+	assert_string_equal(value_find(weights->metadata, "short")->text, "y");
+	weights_close(weights);
+}
+
 static void arrays(UNUSED void **state)
 {
 	refuse("the value of key 'k' has items of unknown kind 13", "GIQQ SIIQZ", 3, 0LL, 1LL, "k", ARRAY, 13, 1LL, 20);
@@ -186,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(beginnings),
 	        cmocka_unit_test(key_values),
+	        cmocka_unit_test(a_long_text),
 	        cmocka_unit_test(arrays),
 	        cmocka_unit_test(alignments),
 	        cmocka_unit_test(descriptions),

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What weights_save() writes: the bytes that another program spelled out, the same for any order, and all or nothing.
 #include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -156,6 +159,32 @@ static void writing_that_fails(UNUSED void **state)
 	rmdir(path);
 }
 
+// The disk is full as far as this process can see: small files fail at the end, large ones before it.
+static void no_room(UNUSED void **state)
+{
+	static const float large[100000];
+	const struct weights_tensor t = weights_describe("large", weights_type("F32"), 1, (long[]){100000}, large);
+	const struct weights_tensor *const lists[] = {tensors, &t};
+	struct rlimit before, small;
+	char wanted[600];
+	snprintf(wanted, sizeof(wanted), "%s: cannot be written: %s", path, strerror(EFBIG));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = before;
+	small.rlim_cur = 100;
+	void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+	for (int i = 0; i < 2; i++) {
+		struct err err = {0};
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+		int status = weights_save(path, lists[i], i ? 1 : N, NULL, 0, &err);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+		assert_int_equal(status, -1);
+		assert_string_equal(err.message, wanted);
+		assert_true(err.is_fault);
+		assert_int_equal(count_files(), 0);
+	}
+	signal(SIGXFSZ, handler);
+}
+
 static void a_text(UNUSED void **state)
 {
 	struct err err = {0};
@@ -175,6 +204,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(nothing_at_all, setup, teardown),
 	        cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 	        cmocka_unit_test_setup_teardown(writing_that_fails, setup, teardown),
+	        cmocka_unit_test_setup_teardown(no_room, setup, teardown),
 	        cmocka_unit_test_setup_teardown(a_text, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
