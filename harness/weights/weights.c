@@ -231,7 +231,7 @@ const struct weights_tensor *weights_expect(
 		say_missing(weights, name, err);
 		return NULL;
 	}
-	if (t->n_dim != n_dim || memcmp(t->dim, dim, (size_t)n_dim * sizeof(*dim))) {
+	if (t->n_dim != n_dim || (n_dim && memcmp(t->dim, dim, (size_t)n_dim * sizeof(*dim)))) {
 		err_set(err, "%s: tensor '%s' is %s, should be %s", t->path, name,
 		        weights_shape(found, t->n_dim, t->dim), weights_shape(asked, n_dim, dim));
 		return NULL;
