@@ -44,7 +44,7 @@ check "no bytes a sequence" bash -c '! grep -q B/sequence stdout'
 
 spec channels 'cache: {k_dtype: q8}' 'sweep: {product: {cache.k_scales: [token, channel]}}'
 check_exit 0 "scales per channel are planned" "$KVLAB" plan ./channels.yaml
-check "the tail is bytes a sequence" test "$(column k_scales=channel 3) $(column k_scales=channel 4)" = '648 16384'
+check "the tail is bytes a sequence, and part of a token's" test "$(column k_scales=channel 3) $(column k_scales=channel 4)" = '1043.69 16384'
 check "which scales per token have none of" test "$(column k_scales=token 3) $(column k_scales=token 4)" = '648 0'
 
 spec refused 'cache: {k_dtype: bf16, k_scales: channel}'
