@@ -62,7 +62,7 @@ grads := $(foreach f,$(test_sources),$(if $(filter grad_%,$(notdir $(f))),$(f)))
 # The rest of tests/ are helpers that every test may call.
 helpers := $(filter-out $(tests) $(grads),$(test_sources))
 # These layers never see `real` (check-layers holds them to it), so the double flavour takes their objects as they are.
-not_real := $(filter harness/base/% harness/store/% harness/report/%,$(library))
+not_real := $(filter harness/base/% harness/store/% harness/report/% harness/text/%,$(library))
 
 objects = $(patsubst %.c,$(out)/$(1)%.o,$(2))
 library_objects := $(call objects,,$(library))

@@ -3,6 +3,7 @@
 #ifndef KVLAB_BASE_HASH_H
 #define KVLAB_BASE_HASH_H
 #include <stddef.h>
+#include <stdint.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -10,6 +11,8 @@ extern "C" {
 enum { HASH_TEXT = 33 }; // 32 digits and the terminator
 
 void hash_hex(char out[HASH_TEXT], const void *data, size_t bytes);
+// 64 bits of the same family, for tables in memory: never stored.
+uint64_t hash_u64(const void *data, size_t bytes);
 
 #ifdef __cplusplus
 }
