@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "harness/base/err.h"
+#include "harness/text/utf8.h"
 
 static const uint32_t no_rank = UINT32_MAX;
 
@@ -90,22 +91,15 @@ static int look_up(struct merge_work *work, const struct merges *merges, int32_t
 	return 1;
 }
 
-size_t merge_character(const char *text, size_t n)
-{
-	size_t length = 1;
-	while (length < n && length < 4 && ((unsigned char)text[length] & 0xc0) == 0x80)
-		length++;
-	return length;
-}
-
 // The symbols that the word begins as; their number, or 0 with *bad where a byte has no token.
 static int32_t begin(struct merge_work *work, const struct merges *merges, const struct vocabulary *vocabulary,
         const char *text, size_t n, const char **bad)
 {
 	int32_t n_symbol = 0;
 	for (size_t at = 0; at < n;) {
-		const size_t length = merges->is_by_character ? merge_character(text + at, n - at) : 1;
-		const int id = merges->is_by_character ? vocabulary_find(vocabulary, text + at, length) : -1;
+		const int character = merges->is_by_character ? utf8_length(text + at, n - at) : 0;
+		const size_t length = character ? (size_t)character : 1;
+		const int id = character ? vocabulary_find(vocabulary, text + at, length) : -1;
 		if (id >= 0)
 			work->symbol[n_symbol++].id = id;
 		for (size_t i = 0; id < 0 && i < length; i++) {

@@ -44,9 +44,6 @@ void merge_work_release(struct merge_work *work);
 // Appends the word's ids; n is below 2^31. NULL, or where the first byte is that has no token (then nothing counts).
 const char *merge_word(struct merge_work *work, const struct merges *merges, const struct vocabulary *vocabulary,
         const char *text, size_t n, struct token_ids *ids);
-// Bytes of the piece that a word by characters begins with: a lead byte and up to three that go on.
-size_t merge_character(const char *text, size_t n);
-
 #ifdef __cplusplus
 }
 #endif

@@ -139,24 +139,18 @@ int tokenizer_put_merge_line(struct tokenizer *t, const char *line, size_t n, st
 int tokenizer_put_added(struct tokenizer *t, const char *text, size_t n, const struct added_token *token, int is_normal,
         struct err *err)
 {
-	char bytes[TOKEN_MOST], quoted[QUOTE_TEXT], other[QUOTE_TEXT];
+	char quoted[QUOTE_TEXT], other[QUOTE_TEXT];
 	if (check_token(t, token->id, text, n, err))
 		return -1;
 	if (n == 0)
 		return tokenizer_fail(t, err, "added token %d is empty", token->id);
 	struct token *taken = (struct token *)(size_t)vocabulary_token(&t->vocabulary, token->id);
-	const long length = unspell(bytes, text, n);
-	const int is_same =
-	        taken && ((taken->length == n && memcmp(taken->text, text, n) == 0) ||
-	                         (length == (long)taken->length && memcmp(taken->text, bytes, (size_t)length) == 0));
-	if (taken && !is_same)
+	// Where the vocabulary spells bytes with these very characters, one id would stand for two texts.
+	if (taken && (taken->length != n || memcmp(taken->text, text, n) != 0))
 		return tokenizer_fail(t, err, "added token '%s' has id %d, as '%s' has", text_quote(quoted, text, n),
 		        token->id, text_quote(other, taken->text, taken->length));
 	if (!taken)
 		taken = vocabulary_add(&t->vocabulary, token->id, text, n, 0);
-	// What an added token stands for is what it looks like, also where the alphabet has its characters.
-	else if (taken->length != n || memcmp(taken->text, text, n) != 0)
-		*taken = (struct token){.text = vocabulary_keep(&t->vocabulary, text, n), .length = (uint32_t)n};
 	taken->is_special = token->is_special;
 	added_put(is_normal ? &t->added_normal : &t->added, text, n, token);
 	return 0;
