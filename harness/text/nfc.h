@@ -13,6 +13,7 @@ extern "C" {
 struct nfc_work {
 	char *text;
 	int32_t *point;
+	struct mark *mark;
 	size_t n, room, n_point;
 };
 void nfc_work_release(struct nfc_work *work);
