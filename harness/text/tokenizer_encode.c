@@ -9,7 +9,7 @@
 #include "harness/text/utf8.h"
 
 // Words that were merged before. English text finds 19 of 20 here; emptied when full.
-enum { CACHE_SLOTS = 1 << 16, CACHE_POOL = 1 << 20, CACHED_MOST = 64 };
+enum { CACHE_SLOTS = 1 << 16, POOL_FIRST = 1 << 12, POOL_MOST = 1 << 20, CACHED_MOST = 64 };
 
 struct cached {
 	uint32_t hash, at; // at: in the pool, ids and then text
@@ -19,7 +19,7 @@ struct cached {
 struct cache {
 	struct cached *slot; // length 0: empty
 	int32_t *pool;
-	size_t n_word, n_pool;
+	size_t n_word, n_pool, pool_room;
 };
 
 struct encoder {
@@ -50,7 +50,6 @@ struct encoder *encoder_new(const struct tokenizer *tokenizer)
 	struct encoder *e = allocate(1, sizeof(*e));
 	e->t = tokenizer;
 	e->cache.slot = allocate(CACHE_SLOTS, sizeof(*e->cache.slot));
-	e->cache.pool = allocate(CACHE_POOL, sizeof(*e->cache.pool));
 	if (tokenizer->split)
 		e->split = split_work_new(tokenizer->split);
 	return e;
@@ -114,10 +113,16 @@ static int word(void *arg, const char *text, size_t n)
 	if (merge(e, text, n))
 		return -1;
 	const size_t n_id = e->ids->n - first, n_int = n_id + (n + 3) / 4;
-	if (cache->n_pool + n_int > CACHE_POOL || 2 * (cache->n_word + 1) > CACHE_SLOTS) {
+	if (cache->n_pool + n_int > POOL_MOST || 2 * (cache->n_word + 1) > CACHE_SLOTS) {
 		memset(cache->slot, 0, CACHE_SLOTS * sizeof(*cache->slot));
 		cache->n_word = cache->n_pool = 0;
 		slot = find(cache, hash, text, n);
+	}
+	if (cache->n_pool + n_int > cache->pool_room) {
+		cache->pool_room = cache->pool_room ? 2 * cache->pool_room : POOL_FIRST;
+		cache->pool = realloc(cache->pool, cache->pool_room * sizeof(*cache->pool));
+		if (!cache->pool)
+			die_no_memory(cache->pool_room * sizeof(*cache->pool));
 	}
 	*slot = (struct cached){hash, (uint32_t)cache->n_pool, (uint16_t)n, (uint16_t)n_id};
 	memcpy(cache->pool + cache->n_pool, e->ids->id + first, n_id * sizeof(int32_t));

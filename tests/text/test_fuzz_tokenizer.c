@@ -79,6 +79,28 @@ static void splice(struct input *b, size_t at, size_t n, const char *other, size
 	b->n = b->n - n + n_other;
 }
 
+// The first JSON value at or after `at`: its place, and its length in *n. A list or object ends at its closing bracket.
+static size_t value_at_or_after(const struct input *b, size_t at, size_t *n)
+{
+	while (at < b->n && !strchr("\"0123456789-tfn[{", b->data[at]))
+		at++;
+	size_t end = at, depth = 0;
+	int is_text = 0;
+	do {
+		if (end == b->n)
+			break;
+		const char c = b->data[end++];
+		if (is_text && c == '\\' && end < b->n)
+			end++;
+		else if (c == '"')
+			is_text = !is_text;
+		else if (!is_text)
+			depth += (size_t)((c == '[' || c == '{') - (depth && (c == ']' || c == '}')));
+	} while (is_text || depth || (end < b->n && !strchr(",:]} \n\"", b->data[end])));
+	*n = end - at;
+	return at;
+}
+
 // Files of some kilobytes are mostly vocabulary: half of the places are in what comes before and after it.
 static size_t place_in(const struct input *b, struct rng *rng)
 {
@@ -90,9 +112,9 @@ static size_t place_in(const struct input *b, struct rng *rng)
 
 static void mutate(struct input *b, const struct input *others, int n_other, struct rng *rng)
 {
-	for (uint32_t n = 1 + rng_below(rng, 6); n > 0; n--) {
+	for (uint32_t n = 1 + rng_below(rng, 3); n > 0; n--) {
 		const size_t at = place_in(b, rng), left = b->n - at;
-		const uint32_t kind = rng_below(rng, 7), some = rng_below(rng, 12), many = rng_below(rng, 400);
+		const uint32_t kind = rng_below(rng, 14), some = rng_below(rng, 12), many = rng_below(rng, 400);
 		const size_t cut = kind == 2 ? many : some, take = cut < left ? cut : left;
 		const struct input *other = &others[rng_below(rng, (uint32_t)n_other)];
 		const size_t from = rng_below(rng, (uint32_t)other->n), rest = other->n - from;
@@ -110,8 +132,18 @@ static void mutate(struct input *b, const struct input *others, int n_other, str
 			splice(b, at, 0, word, strlen(word));
 		else if (kind == 5)
 			splice(b, at, 0, other->data + from, many < rest ? many : rest);
-		else if (rng_below(rng, 8) == 0)
+		else if (kind == 6 && rng_below(rng, 4) == 0)
 			splice(b, at, left, "", 0);
+		else if (kind > 6) {
+			// Whole values for values: what comes out is JSON still, and gets further.
+			size_t n_value, n_taken;
+			const size_t value = value_at_or_after(b, at, &n_value),
+			             taken = value_at_or_after(other, from, &n_taken);
+			if (rng_below(rng, 2))
+				splice(b, value, n_value, word, strlen(word));
+			else
+				splice(b, value, n_value, other->data + taken, n_taken);
+		}
 	}
 }
 
