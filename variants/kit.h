@@ -12,6 +12,25 @@ extern "C" {
 // A matrix (out, in), and the bias of a map to `out` numbers (no rows when the model has none).
 struct param_shape attn_weight(const char *name, int out, int in);
 struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int out, int in);
+// The output projection: two rows, w_o and b_o, from `at` on; and heads W_o^T (+ bias), (B, T_q, d_model).
+void attn_output_params(const struct attn_dims *dims, struct param_shape *table, int at);
+struct tensor *attn_output(struct attn *a, struct tensor *heads, int at);
+
+// --- separate queries, keys and values ---------------------------------------------------------------------------
+
+// Rows 0..7 of params() and the streams of variants that have all three: keys of d_qk numbers a head, values of d_head.
+enum { QKV_W_Q, QKV_W_K, QKV_W_V, QKV_B_Q, QKV_B_K, QKV_B_V, QKV_W_O, QKV_B_O, QKV_PARAMS };
+enum { QKV_K, QKV_V, QKV_STREAMS };
+int attn_qkv_params(const struct attn_dims *dims, int d_qk, struct param_shape *table);
+int attn_qkv_streams(const struct attn_dims *dims, int d_k, struct stream_shape *table);
+// q = x_q W_q^T, k = x W_k^T, v = x W_v^T (+ biases), of the new rows.
+struct attn_qkv {
+	struct tensor *q, *k, *v;
+};
+struct attn_qkv attn_qkv_project(struct attn *a);
+
+// Columns of the first head of each group: n_kv_head of the n_head heads of x; x itself when groups have one head.
+struct tensor *attn_first_of_group(struct attn *a, struct tensor *x);
 
 // --- rotary positions ------------------------------------------------------------------------------------------
 
@@ -29,6 +48,19 @@ struct attn_turn {
 struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum attn_rows rows, struct attn_turn turn);
 // 0, or -1 with a sentence when n numbers per head cannot be paired ("rope cannot pair the 7 numbers ...").
 int attn_check_pairs(const struct attn_dims *dims, const char *what, int n, struct err *err);
+
+// Where keys are turned: the same function either way.
+enum key_rope {
+	KEY_ROPE_AT_WRITE, // once, before they are cached
+	KEY_ROPE_AT_READ,  // cached as they are, all of them turned at each step
+};
+#define KEY_ROPE_OPTION(type, late)                                                                                    \
+	{                                                                                                              \
+		"rope", OPTION_CHOICE, offsetof(type, rope), "at_write", 0, 0, "at_write|at_read",                     \
+		        "when cached keys are turned: once, or at every read (models with position: rope)", late       \
+	}
+// Stores new keys (n_head heads) and returns all of them turned.
+struct tensor *attn_keys(struct attn *a, int stream, struct tensor *rows, int n_head, enum key_rope rope);
 
 // How a stream that is both key and value meets rotary positions. None is the others' function.
 enum shared_rope {
@@ -60,6 +92,22 @@ struct tensor *attn_attend(struct attn *a, struct tensor *q, struct tensor *k, s
 struct tensor *attn_shared(struct attn *a, int stream, struct tensor *q, struct tensor *rows, int d,
         enum shared_rope rope, struct tensor *bias);
 
+// Attention over one latent row for all heads: d_latent numbers c, then d_rope turned numbers that every head's key
+// ends with. w_k and w_v stack a matrix (d_head, d_latent) for each of n_up heads; they may be the same. Two forms, one
+// function:
+//   plain     head h: softmax((q_h, q_turned_h) (c W_k,h^T, turned)^T / sqrt(d_scale)) c W_v,h^T: fewer FLOPs when
+//             there are as many queries as positions
+//   absorbed  head h: (softmax((q_h W_k,h, q_turned_h) (c, turned)^T / sqrt(d_scale)) c) W_v,h^T: reads the cached
+//             rows alone, and no key or value is made again
+struct attn_latent {
+	struct tensor *w_k, *w_v;
+	int n_up, d_latent, d_rope, d_scale;
+	int turns_keys;  // plain form: q and the keys made of c are turned as the model says
+	int is_absorbed; // the form; not with turns_keys
+};
+struct tensor *attn_latent(struct attn *a, struct tensor *q, struct tensor *q_turned, struct tensor *rows,
+        const struct attn_latent *latent);
+
 // --- the 2D position map (op.h: op_map_gain, op_map_bias) --------------------------------------------------------
 
 struct attn_map {
@@ -86,22 +134,34 @@ struct tensor *attn_map_apply(struct attn *a, const struct attn_map *map, int at
 
 // --- chains of maps --------------------------------------------------------------------------------------------
 
-// x W_1 W_2 ... W_depth: the first matrix maps the input to n_head heads of d numbers, the others keep them.
+// x W_1 W_2 ... W_depth: the first matrix maps the input to n_head heads of d numbers, the others keep them. Matrices
+// on all heads together have biases where the model has; those within heads have none.
+enum { ATTN_CHAIN_MOST = 4, ATTN_CHAIN_REST = ATTN_CHAIN_MOST - 1 };
 struct attn_chain {
 	const char *w, *b; // "w_q": parameters are w_q, w_q2, w_q3, ... and b_q, b_q2, ...
+	int w_at, b_at;    // rows of params() of the first matrix and its bias, beside those of other maps of the input
+	int w_rest, b_rest; // first of the ATTN_CHAIN_REST rows each of the others
 	int depth, n_head, d;
 	int is_per_head; // further matrices act within each head (n_head of d x d); otherwise on all heads together
 	int relu;        // a ReLU after each matrix but the last
+	int d_latent;    // r > 0: the first matrix maps to r numbers, the second (of two) from there to the heads
 };
-enum { ATTN_CHAIN_MOST = 4 };
-// Fills weights at table[w_at...], biases at table[b_at...]: ATTN_CHAIN_MOST rows each, unused ones empty.
-void attn_chain_params(
-        const struct attn_chain *c, const struct attn_dims *dims, struct param_shape *table, int w_at, int b_at);
+#define ATTN_ROUTING_OPTION(type, late)                                                                                \
+	{                                                                                                              \
+		"routing", OPTION_CHOICE, offsetof(type, routing), "full", 0, 0, "full|per_head",                      \
+		        "matrices after a chain's first: on all heads together, or one within each head", late         \
+	}
+
+// 0, or -1 when there is no place for a ReLU; `depth` is the option's name.
+int attn_chain_check(const struct attn_chain *c, const char *depth, struct err *err);
+// Fills all rows; those beyond depth are empty.
+void attn_chain_params(const struct attn_chain *c, const struct attn_dims *dims, struct param_shape *table);
 // The maps after the first, applied to its output y.
-struct tensor *attn_chain_rest(struct attn *a, const struct attn_chain *c, struct tensor *y, int w_at, int b_at);
-// One matrix and bias equal to a chain without ReLU: w (n_head * d, d_model), b or NULL.
-void attn_chain_fold(struct tape *tape, const struct attn_chain *c, struct tensor *const *param, int w_at, int b_at,
-        struct tensor *w, struct tensor *b);
+struct tensor *attn_chain_rest(struct attn *a, const struct attn_chain *c, struct tensor *y);
+// A chain as one map: fills the parameters of `folded`, a chain of depth 1 in the same rows. One with ReLUs or a latent
+// does not fold: nothing is written.
+void attn_chain_fold(
+        struct tape *tape, const struct attn_chain *c, struct tensor *const *param, struct tensor *const *folded);
 
 #ifdef __cplusplus
 }

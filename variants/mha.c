@@ -2,71 +2,101 @@
 // Multi-head attention: every head has its own query, key and value.
 //   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h: softmax(q_h k_h^T / sqrt(d_head)) v_h,  out = heads
 //   W_o^T
-// Cached per token and layer: k and v, n_head * d_head numbers each.
-// Source: Vaswani et al. 2017; the baseline of papers A (QKV), B, C and D (reference/papers.md E.2).
+// With m1 > 1 the query is a chain of matrices, q = x W_q^T W_q2^T ...: QKV(m1 + 1), so QKV(3) is m1 = 2.
+// Cached per token and layer: k and v, n_head * d_head numbers each, whatever m1 is.
+// RoPE turns the end of the query chain and the key; scores see relative positions only, values none. at_write and
+// at_read are one function: cached keys are turned once, or cached unturned and all turned at each step.
+// Source: Vaswani et al. 2017; the baseline of papers A (QKV), B, C and D (reference/papers.md A.1, E.2).
 #include "variants/variant.h"
 
-#include <math.h>
+enum { W_Q2 = QKV_PARAMS, B_Q2 = W_Q2 + ATTN_CHAIN_REST, N_PARAM = B_Q2 + ATTN_CHAIN_REST };
 
-enum { W_Q, W_K, W_V, B_Q, B_K, B_V, W_O, B_O, N_PARAM };
-enum { K, V, N_STREAM };
+struct mha {
+	int m1, routing, relu, rope;
+};
+
+static const struct option options[] = {
+        {"m1", OPTION_INT, offsetof(struct mha, m1), "1", 1, ATTN_CHAIN_MOST, NULL,
+                "query matrices in a row: QKV(m1 + 1)", 1},
+        ATTN_ROUTING_OPTION(struct mha, 1),
+        {"relu", OPTION_BOOL, offsetof(struct mha, relu), "false", 0, 1, NULL,
+                "a ReLU after each query matrix but the last", 1},
+        KEY_ROPE_OPTION(struct mha, 1),
+        {NULL},
+};
+
+static struct attn_chain query_chain(const struct attn_dims *d, const struct mha *c)
+{
+	return (struct attn_chain){
+	        "w_q", "b_q", QKV_W_Q, QKV_B_Q, W_Q2, B_Q2, c->m1, d->n_head, d->d_head, c->routing, c->relu};
+}
 
 static int check(const struct attn_dims *d, const void *config, struct err *err)
 {
-	(void)config;
+	const struct attn_chain chain = query_chain(d, config);
 	if (d->n_kv_head != d->n_head)
 		return err_set(err, "mha needs n_kv_head equal to n_head (%d), not %d", d->n_head, d->n_kv_head);
-	return 0;
+	return attn_chain_check(&chain, "m1", err);
 }
 
 static int params(const struct attn_dims *d, const void *config, struct param_shape *table)
 {
-	(void)config;
-	const int wide = d->n_head * d->d_head, bias = d->bias ? 1 : 0;
-	table[W_Q] = (struct param_shape){"w_q", wide, d->d_model, INIT_WEIGHT, d->d_model};
-	table[W_K] = (struct param_shape){"w_k", wide, d->d_model, INIT_WEIGHT, d->d_model};
-	table[W_V] = (struct param_shape){"w_v", wide, d->d_model, INIT_WEIGHT, d->d_model};
-	table[B_Q] = (struct param_shape){"b_q", bias, wide, INIT_BIAS, d->d_model};
-	table[B_K] = (struct param_shape){"b_k", bias, wide, INIT_BIAS, d->d_model};
-	table[B_V] = (struct param_shape){"b_v", bias, wide, INIT_BIAS, d->d_model};
-	table[W_O] = (struct param_shape){"w_o", d->d_model, wide, INIT_WEIGHT, wide};
-	table[B_O] = (struct param_shape){"b_o", bias, d->d_model, INIT_BIAS, wide};
+	const struct attn_chain chain = query_chain(d, config);
+	attn_qkv_params(d, d->d_head, table);
+	attn_chain_params(&chain, d, table);
 	return N_PARAM;
 }
 
 static int streams(const struct attn_dims *d, const void *config, struct stream_shape *table)
 {
 	(void)config;
-	table[K] = (struct stream_shape){"k", STREAM_KEY, d->n_head * d->d_head, 0, 1};
-	table[V] = (struct stream_shape){"v", STREAM_VALUE, d->n_head * d->d_head, 0, 1};
-	return N_STREAM;
+	return attn_qkv_streams(d, d->d_head, table);
 }
 
 static struct tensor *forward(struct attn *a)
 {
 	const struct attn_dims *d = a->dims;
-	struct tensor *const *p = a->param, *y[3];
-	const struct linear_map map[] = {{a->x_q, p[W_Q], p[B_Q]}, {a->x, p[W_K], p[B_K]}, {a->x, p[W_V], p[B_V]}};
-	op_linear_many(a->tape, 3, map, y);
-	struct tensor *k = attn_stream(a, K, y[1]), *v = attn_stream(a, V, y[2]);
-	const struct attention_shape shape = {.n_head = d->n_head,
-	        .n_k_head = d->n_head,
-	        .n_v_head = d->n_head,
-	        .d_qk = d->d_head,
-	        .d_v = d->d_head,
-	        .causal = d->causal,
-	        .q_position = attn_q_position(a),
-	        .scale = 1 / sqrt(d->d_head)};
-	return op_linear(a->tape, op_attention(a->tape, y[0], k, v, shape), p[W_O], p[B_O]);
+	const struct mha *c = a->config;
+	const struct attn_chain chain = query_chain(d, c);
+	const struct attn_heads heads = {d->n_head, d->n_head, d->d_head, d->d_head, d->d_head};
+	struct attn_qkv y = attn_qkv_project(a);
+	struct tensor *q = attn_chain_rest(a, &chain, y.q);
+	q = attn_rotate(a, q, d->n_head, ROWS_QUERY, (struct attn_turn){0});
+	struct tensor *k = attn_keys(a, QKV_K, y.k, d->n_head, (enum key_rope)c->rope);
+	struct tensor *v = attn_stream(a, QKV_V, y.v);
+	return attn_output(a, attn_attend(a, q, k, v, heads, NULL), QKV_W_O);
+}
+
+static int fold_config(const struct attn_dims *d, const void *config, void *folded, struct err *err)
+{
+	(void)d;
+	const struct mha *c = config;
+	struct mha *f = folded;
+	if (c->relu)
+		return err_set(err, "query matrices with a ReLU between them are no one matrix: set relu to false");
+	*f = *c;
+	f->m1 = 1;
+	return 0;
+}
+
+static void fold(struct tape *tape, const struct attn_dims *d, const void *config, struct tensor *const *param,
+        struct tensor *const *folded)
+{
+	const struct attn_chain chain = query_chain(d, config);
+	attn_chain_fold(tape, &chain, param, folded);
 }
 
 const struct variant variant_mha = {
         .name = "mha",
         .summary = "multi-head attention: own key and value for every head (baseline)",
         .version = 1,
-        .options = (const struct option[]){{NULL}},
+        .config_bytes = sizeof(struct mha),
+        .options = options,
+        .equals = (const struct equals_claim[]){{"rope=at_read", "mha", ""}, {NULL, NULL, NULL}},
         .check = check,
         .params = params,
         .streams = streams,
         .forward = forward,
+        .fold_config = fold_config,
+        .fold = fold,
 };

@@ -102,7 +102,8 @@ struct variant {
 	struct tensor *(*decode)(struct attn *a);
 	// Optional: the same function in fewer products, for inference (keyless: a chain of matrices becomes one). It
 	// is another setting of the same variant, with the same streams. fold_config fills that setting, or returns -1
-	// with the sentence why this one does not fold; fold computes its parameters on a running tape (model_fold).
+	// with the sentence why this one does not fold; fold computes its parameters on a running tape (model_fold):
+	// those that it leaves alone keep the values of the parameters of their name, which have their shape.
 	int (*fold_config)(const struct attn_dims *dims, const void *config, void *folded, struct err *err);
 	void (*fold)(struct tape *tape, const struct attn_dims *dims, const void *config, struct tensor *const *param,
 	        struct tensor *const *folded);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// 128-bit content hash (XXH3) as 32 hex digits: keys of points, names of checkpoints, identity of builds.
+// Content hashes (XXH3): 128 bits as 32 hex digits for keys of points, names of checkpoints, identity of builds; 64
+// bits where a number is wanted.
 #ifndef KVLAB_BASE_HASH_H
 #define KVLAB_BASE_HASH_H
 #include <stddef.h>
@@ -11,7 +12,7 @@ extern "C" {
 enum { HASH_TEXT = 33 }; // 32 digits and the terminator
 
 void hash_hex(char out[HASH_TEXT], const void *data, size_t bytes);
-// 64 bits of the same family, for tables in memory: never stored.
+// 64 bits of the same family.
 uint64_t hash_u64(const void *data, size_t bytes);
 
 #ifdef __cplusplus

@@ -86,16 +86,8 @@ static int set_choice(const struct option *o, int *field, const char *value, str
 	return 0;
 }
 
-int option_set(const struct option *table, void *config, const char *key, const char *value, struct err *err)
+static int set_field(const struct option *o, void *field, const char *value, struct err *err)
 {
-	const struct option *o = option_find(table, key);
-	if (!o) {
-		const char *near = option_nearest(table, key);
-		if (near)
-			return err_set(err, "unknown key '%s' (did you mean '%s'?)", key, near);
-		return err_set(err, "unknown key '%s'", key);
-	}
-	void *field = field_of(o, config);
 	switch (o->type) {
 	case OPTION_INT:
 		return set_int(o, field, value, err);
@@ -106,16 +98,50 @@ int option_set(const struct option *table, void *config, const char *key, const 
 	case OPTION_CHOICE:
 		return set_choice(o, field, value, err);
 	}
-	BUG("option '%s' has type %d", key, o->type);
+	BUG("option '%s' has type %d", o->key, o->type);
+}
+
+int option_set(const struct option *table, void *config, const char *key, const char *value, struct err *err)
+{
+	const struct option *o = option_find(table, key);
+	if (!o) {
+		const char *near = option_nearest(table, key);
+		if (near)
+			return err_set(err, "unknown key '%s' (did you mean '%s'?)", key, near);
+		return err_set(err, "unknown key '%s'", key);
+	}
+	return set_field(o, field_of(o, config), value, err);
+}
+
+static void init_field(const struct option *o, void *field)
+{
+	struct err err = {0};
+	if (set_field(o, field, o->initial, &err))
+		BUG("default of an option: %s", err.message);
+}
+
+void option_init(const struct option *option, void *config)
+{
+	init_field(option, field_of(option, config));
 }
 
 void options_init(const struct option *table, void *config)
 {
-	for (const struct option *o = table; o && o->key; o++) {
-		struct err err = {0};
-		if (option_set(table, config, o->key, o->initial, &err))
-			BUG("default of an option: %s", err.message);
-	}
+	for (const struct option *o = table; o && o->key; o++)
+		option_init(o, config);
+}
+
+int option_is_initial(const struct option *option, const void *config)
+{
+	const void *field = (const char *)config + option->offset;
+	union {
+		int integer;
+		double number;
+	} initial;
+	init_field(option, &initial);
+	if (option->type == OPTION_REAL)
+		return *(const double *)field == initial.number;
+	return *(const int *)field == initial.integer;
 }
 
 const struct option *option_find(const struct option *table, const char *key)

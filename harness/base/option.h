@@ -34,6 +34,10 @@ struct option {
 
 // Fills every field of config from the defaults. Aborts if a default does not parse (our bug).
 void options_init(const struct option *table, void *config);
+// The same for one field.
+void option_init(const struct option *option, void *config);
+// True when the field holds the option's default.
+int option_is_initial(const struct option *option, const void *config);
 // Sets one field from text. 0, or -1 with a message without place ("d_select: 'x' is not an integer").
 int option_set(const struct option *table, void *config, const char *key, const char *value, struct err *err);
 // The row with that key, or NULL.

@@ -71,3 +71,25 @@ void rng_sample(struct rng *rng, int *out, int n_draw, int n, int *scratch)
 		scratch[j] = scratch[i];
 	}
 }
+
+// A Feistel network permutes the numbers of 2 * half bits, whatever its round function; what falls outside 0..n-1 is
+// permuted again until it does not (cycle walking), at most four times on average.
+uint64_t rng_permute(uint64_t seed, enum rng_purpose purpose, uint64_t index, uint64_t i, uint64_t n)
+{
+	enum { ROUNDS = 8 };
+	int half = 1;
+	while (half < 16 && (1ULL << 2 * half) < n)
+		half++;
+	const uint32_t mask = (1U << half) - 1;
+	do {
+		uint32_t left = (uint32_t)(i >> half), right = (uint32_t)i & mask, word[4];
+		for (uint32_t round = 0; round < ROUNDS; round++) {
+			rng_block(word, seed, purpose, index, round << 16 | right);
+			const uint32_t next = left ^ (word[0] & mask);
+			left = right;
+			right = next;
+		}
+		i = (uint64_t)left << half | right;
+	} while (i >= n);
+	return i;
+}

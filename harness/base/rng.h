@@ -16,6 +16,7 @@ enum rng_purpose {
 	RNG_TEST = 4,       // test sequences; index: number of the sequence
 	RNG_DROPOUT = 5,    // dropout masks; index: step, then site within the step
 	RNG_CHECK = 6,      // inputs of tests and benches
+	RNG_ORDER = 7,      // order of stored training sequences; index: epoch
 };
 
 // A stream of words for one (seed, purpose, index). Cheap to make; two streams of different keys are independent.
@@ -34,6 +35,9 @@ double rng_uniform(struct rng *rng);
 double rng_normal(struct rng *rng);
 // Draws `n_draw` distinct numbers of 0..n-1 in random order into out; scratch holds n entries.
 void rng_sample(struct rng *rng, int *out, int n_draw, int n, int *scratch);
+// Number i of a random order of 0..n-1, n at most 2^32: a permutation that is computed, not stored, so that any place
+// in an epoch can be gone on from. Orders of different keys are independent.
+uint64_t rng_permute(uint64_t seed, enum rng_purpose purpose, uint64_t index, uint64_t i, uint64_t n);
 // Four words for element block `block` of a stream, without state: for masks that are made in parallel.
 void rng_block(uint32_t out[4], uint64_t seed, enum rng_purpose purpose, uint64_t index, uint32_t block);
 

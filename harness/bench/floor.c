@@ -51,7 +51,7 @@ static void note_step(struct profile *profile, const struct workload *w)
 	trainer_release(&s.trainer);
 }
 
-static void measure_product(struct floor *floor, const struct profile_product *p, int n_thread, struct arena *arena,
+static void time_product(double *s, const struct profile_product *p, int n_thread, struct arena *arena,
         struct arena *scratch, struct arm *arm, struct rng *rng)
 {
 	const int is_tn = p->form == GEMM_TN, is_nt = p->form == GEMM_NT;
@@ -73,16 +73,34 @@ static void measure_product(struct floor *floor, const struct profile_product *p
 	sample_arms(arm + first, FLOOR_WAYS - first, 0.01, cap_s, rng);
 	if (first)
 		arm[0].median = arm[1].median;
-	double best = arm[0].median;
+	for (int way = 0; way < FLOOR_WAYS; way++)
+		s[way] = arm[way].median;
+}
+
+// Seconds of a call by each way; NULL when it has not been timed yet.
+static const double *find_product(const struct floor_memory *memory, const struct profile_product *p)
+{
+	for (int i = 0; i < memory->n; i++) {
+		const struct profile_product *known = &memory->shape[i];
+		if (known->form == p->form && known->m == p->m && known->n == p->n && known->k == p->k)
+			return memory->s[i];
+	}
+	return NULL;
+}
+
+static void add_product(struct floor *floor, const struct profile_product *p, const double *s)
+{
+	double best = s[0];
 	for (int way = 0; way < FLOOR_WAYS; way++) {
-		floor->gemm_s[way] += arm[way].median * (double)p->calls;
-		best = arm[way].median < best ? arm[way].median : best;
+		floor->gemm_s[way] += s[way] * (double)p->calls;
+		best = s[way] < best ? s[way] : best;
 	}
 	floor->gemm_best_s += best * (double)p->calls;
 	floor->gemm_flops += 2.0 * p->m * p->n * p->k * (double)p->calls;
 }
 
-void floor_measure(struct floor *floor, const struct workload *w, int n_thread, struct rng *rng)
+void floor_measure(
+        struct floor *floor, struct floor_memory *memory, const struct workload *w, int n_thread, struct rng *rng)
 {
 	struct profile profile;
 	struct arena arena, scratch;
@@ -91,10 +109,20 @@ void floor_measure(struct floor *floor, const struct workload *w, int n_thread, 
 	note_step(&profile, w);
 	struct arm *arm = arena_zalloc(&arena, FLOOR_WAYS * sizeof(*arm));
 	*floor = (struct floor){.attention_flops = profile.attention_flops, .n_product = profile.n_product};
+	memory = memory ? memory : arena_zalloc(&arena, sizeof(*memory));
 	for (int i = 0; i < profile.n_product; i++) {
-		struct arena_mark mark = arena_mark(&arena);
-		measure_product(floor, &profile.product[i], n_thread, &arena, &scratch, arm, rng);
-		arena_rewind(&arena, mark);
+		const struct profile_product *p = &profile.product[i];
+		const double *known = find_product(memory, p);
+		if (!known) {
+			struct arena_mark mark = arena_mark(&arena);
+			if (memory->n == FLOOR_PRODUCTS)
+				BUG("bench: more than %d product shapes", FLOOR_PRODUCTS);
+			memory->shape[memory->n] = *p;
+			time_product(memory->s[memory->n], p, n_thread, &arena, &scratch, arm, rng);
+			known = memory->s[memory->n++];
+			arena_rewind(&arena, mark);
+		}
+		add_product(floor, p, known);
 	}
 	arena_release(&arena);
 	arena_release(&scratch);

@@ -19,8 +19,17 @@ struct floor {
 	int n_product; // distinct shapes and forms
 };
 
-// Times each distinct product of one step of the workload on n_thread threads.
-void floor_measure(struct floor *floor, const struct workload *w, int n_thread, struct rng *rng);
+// Products timed so far, on as many threads: workloads that share a shape share its measurement. Zero it at first.
+enum { FLOOR_PRODUCTS = 512 };
+struct floor_memory {
+	int n;
+	struct profile_product shape[FLOOR_PRODUCTS];
+	double s[FLOOR_PRODUCTS][FLOOR_WAYS]; // seconds a call
+};
+
+// Times each distinct product of one step of the workload on n_thread threads. memory may be NULL.
+void floor_measure(
+        struct floor *floor, struct floor_memory *memory, const struct workload *w, int n_thread, struct rng *rng);
 // Seconds, given what the FMA units do in FLOPs a second.
 double floor_step_s(const struct floor *floor, double fma_flops_s);
 

@@ -80,6 +80,17 @@ TIMED(PROFILE_OTHER, dropout,
         (const struct exec *e, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
                 int accumulate),
         e, out, x, n, p, seed, index, accumulate)
+TIMED(PROFILE_OTHER, copy_columns,
+        (const struct exec *e, struct strided_out out, struct strided x, int B, int T, const struct column_run *run,
+                int n_run),
+        e, out, x, B, T, run, n_run)
+TIMED(PROFILE_OTHER, scale_heads,
+        (const struct exec *e, struct strided_out out, struct strided x, int B, int T, int C, int n_head,
+                const real *gain, ptrdiff_t gain_stride),
+        e, out, x, B, T, C, n_head, gain, gain_stride)
+TIMED(PROFILE_OTHER, dot_heads,
+        (const struct exec *e, real *out, struct strided a, struct strided b, int B, int T, int C, int n_head), e, out,
+        a, b, B, T, C, n_head)
 TIMED(PROFILE_OTHER, rope,
         (const struct exec *e, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *r), e,
         out, x, B, T, C, r)
@@ -143,6 +154,9 @@ const struct backend *profile_start(struct profile *to)
 	timed.add = add;
 	timed.copy = copy;
 	timed.dropout = dropout;
+	timed.copy_columns = copy_columns;
+	timed.scale_heads = scale_heads;
+	timed.dot_heads = dot_heads;
 	timed.rope = rope;
 	timed.attention = attention;
 	timed.attention_backward = attention_backward;

@@ -20,7 +20,7 @@ enum profile_kind {
 	PROFILE_EMBED,
 	PROFILE_LOSS,
 	PROFILE_OPTIMISER,
-	PROFILE_OTHER, // rope, swiglu, dropout
+	PROFILE_OTHER, // rope, swiglu, dropout, what looks into heads
 	PROFILE_KINDS,
 };
 extern const char *const profile_name[PROFILE_KINDS];

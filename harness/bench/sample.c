@@ -6,7 +6,7 @@
 #include "harness/base/progress.h"
 #include "harness/base/stats.h"
 
-enum { ARMS_MOST = 16, ROUNDS_LEAST = 6, CHECK_EVERY = 4 };
+enum { ARMS_MOST = 64, ROUNDS_LEAST = 6, CHECK_EVERY = 4 };
 static const double shortest_s = 1e-3, width = 0.02;
 
 static double run_calls(const struct arm *arm)

@@ -9,30 +9,6 @@
 
 static const double step_cap_s = 14, profile_s = 1.5;
 
-struct shares {
-	double spent_s[PROFILE_KINDS], rest_s, total_s;
-};
-
-// Seconds a step by kind of kernel.
-static void profile_steps(struct shares *shares, struct stepper *s)
-{
-	struct profile profile;
-	const struct backend *own = s->trainer.tape.backend;
-	s->trainer.tape.backend = profile_start(&profile);
-	int n = 0;
-	const double start = clock_s();
-	do {
-		stepper_run(s);
-		n++;
-	} while (clock_s() - start < profile_s);
-	shares->rest_s = shares->total_s = (clock_s() - start) / n;
-	for (int kind = 0; kind < PROFILE_KINDS; kind++) {
-		shares->spent_s[kind] = profile.spent_s[kind] / n;
-		shares->rest_s -= shares->spent_s[kind];
-	}
-	s->trainer.tape.backend = own;
-}
-
 static void print_cell(double seconds, double total)
 {
 	printf("  %10.3f ms %5.1f %%", seconds * 1e3, 100 * seconds / total);
@@ -73,11 +49,11 @@ int bench_step(struct bench *bench, const char *model, struct err *err)
 	struct shares shares[2];
 	struct floor floor[2];
 	const struct arena_mark mark = arena_mark(&bench->arena);
-	if (workload_init(&w, model, &bench->arena, err))
+	if (workload_init(&w, model, NULL, &bench->arena, err))
 		return -1;
 	struct arm *arm = arena_zalloc(&bench->arena, 4 * sizeof(*arm)), *step = arm, *fma = arm + 2;
 	for (int i = 0; i < 2; i++) {
-		floor_measure(&floor[i], &w, threads[i], &bench->rng);
+		floor_measure(&floor[i], NULL, &w, threads[i], &bench->rng);
 		stepper_init(&stepper[i], &w, threads[i]);
 		step[i].run = stepper_run;
 		step[i].arg = &stepper[i];
@@ -108,7 +84,7 @@ int bench_step(struct bench *bench, const char *model, struct err *err)
 	printf("  %d threads over one: %.2fx", bench->n_thread, speedup);
 	bench_print_target(speedup, 0.9 * bench->n_thread, "x");
 	for (int i = 0; i < 2; i++) {
-		profile_steps(&shares[i], &stepper[i]);
+		stepper_profile(&shares[i], &stepper[i], profile_s);
 		trainer_release(&stepper[i].trainer);
 	}
 	print_profile(shares, threads);
@@ -120,7 +96,7 @@ int bench_steps_only(struct bench *bench, const char *model, double seconds, str
 {
 	struct workload w;
 	struct stepper s;
-	if (workload_init(&w, model, &bench->arena, err))
+	if (workload_init(&w, model, NULL, &bench->arena, err))
 		return -1;
 	stepper_init(&s, &w, bench->n_thread);
 	// A tenth of the time warms up.

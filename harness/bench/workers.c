@@ -61,7 +61,7 @@ int bench_workers(struct bench *bench, struct err *err)
 {
 	struct workload w;
 	double one[ROUNDS], many[ROUNDS], ratio[ROUNDS];
-	if (workload_init(&w, "small", &bench->arena, err))
+	if (workload_init(&w, "small", NULL, &bench->arena, err))
 		return -1;
 	for (int round = 0; round < ROUNDS; round++) {
 		const int swap = (int)rng_below(&bench->rng, 2);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "harness/base/progress.h"
+
 enum { SETTINGS = 8, SEED = 1 };
 
 struct setting {
@@ -31,22 +33,42 @@ static int set_all(const struct option *table, void *config, const struct settin
 	return 0;
 }
 
-int workload_init(struct workload *w, const char *name, struct arena *arena, struct err *err)
+// "key=value key=value".
+static int set_text(const struct option *table, void *config, const char *text, struct arena *arena, struct err *err)
 {
+	char *rest = arena_strdup(arena, text), *word;
+	while ((word = strtok_r(rest, " ", &rest))) {
+		char *value = strchr(word, '=');
+		if (!value)
+			BUG("bench: '%s' is no setting", word);
+		*value++ = 0;
+		if (option_set(table, config, word, value, err))
+			return -1;
+	}
+	return 0;
+}
+
+int workload_init(struct workload *w, const char *name, const struct workload_variant *variant, struct arena *arena,
+        struct err *err)
+{
+	static const struct workload_variant mha = {"mha", "", ""};
 	const struct row *row = NULL;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (strcmp(rows[i].name, name) == 0)
 			row = &rows[i];
 	if (!row)
 		return err_set(err, "bench: option '--model': there is no model '%s' (small or middle)", name);
+	variant = variant ? variant : &mha;
 	*w = (struct workload){.name = row->name, .text = row->text, .batch = row->batch};
 	w->optimizer = (struct optimizer_config){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
 	struct setup *s = &w->setup;
 	s->family = family_find("decoder");
-	s->variant = variant_find("mha");
+	s->variant = variant_find(variant->name);
 	s->task = task_find(row->task);
-	if (!s->family || !s->variant || !s->task)
-		BUG("bench: decoder, mha or %s is not registered", row->task);
+	if (!s->family || !s->task)
+		BUG("bench: decoder or %s is not registered", row->task);
+	if (!s->variant)
+		return err_set(err, "bench: there is no variant '%s'", variant->name);
 	struct model_config *model = s->model = arena_zalloc(arena, model_config_bytes);
 	s->variant_config = arena_zalloc(arena, s->variant->config_bytes + 1);
 	s->task_config = arena_zalloc(arena, s->task->config_bytes);
@@ -57,10 +79,15 @@ int workload_init(struct workload *w, const char *name, struct arena *arena, str
 		if (option_set(model_options, model, d->key, d->value, err))
 			return -1;
 	if (set_all(s->task->options, s->task_config, row->task_setting, err) ||
-	        set_all(model_options, model, row->model_setting, err))
+	        set_all(model_options, model, row->model_setting, err) ||
+	        set_text(model_options, model, variant->model_options, arena, err) ||
+	        set_text(s->variant->options, s->variant_config, variant->options, arena, err))
 		return -1;
 	const struct task_shape shape = s->task->shape(s->task_config);
-	return model_config_resolve(model, shape.n_vocab, shape.T, err);
+	if (model_config_resolve(model, shape.n_vocab, shape.T, err))
+		return -1;
+	const struct attn_dims dims = model_attn_dims(model);
+	return s->variant->check ? s->variant->check(&dims, s->variant_config, err) : 0;
 }
 
 void stepper_init(struct stepper *s, const struct workload *w, int n_thread)
@@ -73,4 +100,25 @@ void stepper_run(void *stepper)
 {
 	struct stepper *s = stepper;
 	trainer_step(&s->trainer, ++s->step);
+}
+
+void stepper_profile(struct shares *shares, struct stepper *s, double seconds)
+{
+	struct profile profile;
+	const struct backend *own = s->trainer.tape.backend;
+	s->trainer.tape.backend = profile_start(&profile);
+	int n = 0;
+	stepper_run(s);
+	memset(profile.spent_s, 0, sizeof(profile.spent_s));
+	const double start = clock_s();
+	do {
+		stepper_run(s);
+		n++;
+	} while (clock_s() - start < seconds);
+	shares->rest_s = shares->total_s = (clock_s() - start) / n;
+	for (int kind = 0; kind < PROFILE_KINDS; kind++) {
+		shares->spent_s[kind] = profile.spent_s[kind] / n;
+		shares->rest_s -= shares->spent_s[kind];
+	}
+	s->trainer.tape.backend = own;
 }

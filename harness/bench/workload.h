@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The two models whose training step is measured: the retrieval model of paper B's synthetic experiments and a middle
-// one. Their shapes are data (workload.c); the peers' bench builds the same ones.
+// one. Their shapes are data (workload.c); the peers' bench builds the same ones, with mha.
 #ifndef KVLAB_BENCH_WORKLOAD_H
 #define KVLAB_BENCH_WORKLOAD_H
+#include "harness/bench/profile.h"
 #include "harness/run/trainer.h"
 #ifdef __cplusplus
 extern "C" {
@@ -15,8 +16,15 @@ struct workload {
 	struct optimizer_config optimizer; // Adam, no clipping, constant rate
 };
 
-// 0, or -1 with a message when there is no such model. Memory from arena.
-int workload_init(struct workload *w, const char *name, struct arena *arena, struct err *err);
+// Which attention, with settings as a spec would spell them: "m1=2 routing=full"; "" for none.
+struct workload_variant {
+	const char *name, *options, *model_options;
+};
+
+// 0, or -1 with a message when there is no such model or variant, or when it refuses the settings. variant NULL: mha.
+// Memory from arena.
+int workload_init(struct workload *w, const char *name, const struct workload_variant *variant, struct arena *arena,
+        struct err *err);
 // One training step of a trainer, numbered on from the last: what the arms of a bench call.
 struct stepper {
 	struct trainer trainer;
@@ -24,6 +32,11 @@ struct stepper {
 };
 void stepper_init(struct stepper *s, const struct workload *w, int n_thread);
 void stepper_run(void *stepper);
+// Seconds a step by kind of kernel, over steps that take `seconds` in all; the rest is outside of kernels.
+struct shares {
+	double spent_s[PROFILE_KINDS], rest_s, total_s;
+};
+void stepper_profile(struct shares *shares, struct stepper *s, double seconds);
 
 #ifdef __cplusplus
 }

@@ -18,47 +18,98 @@ extern const struct command command_bench;
 static const struct cli_option options[] = {
         {"threads", CLI_INT, "N", "threads of the many-thread rows (default: 2, or 1 where there is one processor)"},
         {"steps-only", CLI_FLAG, NULL, "print the seconds of single training steps, one a line, and nothing else"},
-        {"model", CLI_TEXT, "MODEL", "which model's step: small or middle (default: both; with --steps-only: small)"},
+        {"model", CLI_TEXT, "MODEL",
+                "which model's step: small or middle (default: both; variants: middle; --steps-only: small)"},
+        {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, variants, attention or tokenize"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
 };
 
 static const char *const models[] = {"small", "middle"};
 
-static int measure(struct bench *bench, const char *model, struct err *err)
+static int run_workers(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model;
+	if (bench->n_thread > 1 && bench_workers(bench, err))
+		return -1;
+	return gate_check(bench->n_thread, err); // from here on there may be threads
+}
+
+static int run_machine(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model, (void)err;
+	bench_machine(bench);
+	return 0;
+}
+
+static int run_steps(struct bench *bench, const char *model, struct err *err)
+{
+	for (int i = 0; i < 2; i++)
+		if ((!model || strcmp(model, models[i]) == 0) && bench_step(bench, models[i], err))
+			return -1;
+	return 0;
+}
+
+static int run_variants(struct bench *bench, const char *model, struct err *err)
+{
+	return bench_variants(bench, model ? model : "middle", err);
+}
+
+static int run_attention(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model, (void)err;
+	bench_attention(bench);
+	return 0;
+}
+
+static int run_tokenize(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model;
+	return bench_tokenize(bench, err);
+}
+
+// In the order in which they must run (bench.h).
+static const struct part {
+	const char *name;
+	int (*run)(struct bench *bench, const char *model, struct err *err);
+} parts[] = {
+        {"workers", run_workers},
+        {"machine", run_machine},
+        {"step", run_steps},
+        {"variants", run_variants},
+        {"attention", run_attention},
+        {"tokenize", run_tokenize},
+};
+enum { N_PART = sizeof(parts) / sizeof(*parts) };
+
+static int is_part(const char *what)
+{
+	for (int i = 0; i < N_PART; i++)
+		if (!strcmp(parts[i].name, what))
+			return 1;
+	return 0;
+}
+
+static int measure(struct bench *bench, const char *what, const char *model, struct err *err)
 {
 	struct progress progress;
 	const char *policy = getenv("OMP_WAIT_POLICY");
-	struct load load = load_now();
-	progress_init(&progress, "bench", 6, 0);
-	if (gate_check(1, err))
+	progress_init(&progress, "bench", N_PART, 0);
+	// Workers are forked before this process has threads, and check for themselves what they time.
+	if (gate_check(1, err) || (what && strcmp(what, "workers") && gate_check(bench->n_thread, err)))
 		return COMMAND_ERROR;
 	if (!policy || strcasecmp(policy, "active") != 0)
 		printf("note: threads sleep between parallel regions; 'make bench' runs with OMP_WAIT_POLICY=active\n");
-	progress_update(&progress, 1, "workers");
-	if (bench->n_thread > 1 && bench_workers(bench, err))
-		return COMMAND_ERROR;
-	load_print(&load);
-	if (gate_check(bench->n_thread, err))
-		return COMMAND_ERROR;
-	progress_update(&progress, 2, "machine");
-	load = load_now();
-	bench_machine(bench);
-	load_print(&load);
-	for (int i = 0; i < 2; i++) {
-		progress_update(&progress, 3 + i, models[i]);
-		if (model && strcmp(model, models[i]) != 0)
+	for (int i = 0; i < N_PART; i++) {
+		if (what && strcmp(what, parts[i].name) != 0)
 			continue;
-		load = load_now();
-		if (bench_step(bench, models[i], err))
+		progress_update(&progress, i, parts[i].name);
+		const struct load load = load_now();
+		if (parts[i].run(bench, model, err))
 			return COMMAND_ERROR;
 		load_print(&load);
 	}
-	progress_update(&progress, 5, "attention");
-	load = load_now();
-	bench_attention(bench);
-	load_print(&load);
-	progress_end(&progress, 6, NULL);
+	progress_end(&progress, N_PART, NULL);
 	return COMMAND_DONE;
 }
 
@@ -73,6 +124,13 @@ static int run(int argc, char **argv, struct err *err)
 	if (model && strcmp(model, models[0]) != 0 && strcmp(model, models[1]) != 0)
 		return err_set(err, "bench: option '--model': there is no model '%s' (small or middle)", model),
 		       COMMAND_ERROR;
+	const char *what = cli_text(&args, "what", NULL);
+	if (what && !is_part(what))
+		return err_set(err,
+		               "bench: option '--what': there is no part '%s' (workers, machine, step, variants, "
+		               "attention or tokenize)",
+		               what),
+		       COMMAND_ERROR;
 	if (n_thread < 1 || n_thread > n_processor)
 		return err_set(err, "bench: option '--threads': %d threads on %d processors (1 to %d)", n_thread,
 		               n_processor, n_processor),
@@ -81,7 +139,7 @@ static int run(int argc, char **argv, struct err *err)
 	arena_init(&bench.arena, 64 << 20);
 	int result = COMMAND_DONE;
 	if (!cli_flag(&args, "steps-only"))
-		result = measure(&bench, model, err);
+		result = measure(&bench, what, model, err);
 	else if (gate_check(n_thread, err) ||
 	         bench_steps_only(&bench, model ? model : models[0], cli_int(&args, "seconds", 2), err))
 		result = COMMAND_ERROR;
@@ -92,7 +150,7 @@ static int run(int argc, char **argv, struct err *err)
 const struct command command_bench = {
         .name = "bench",
         .summary = "Time the training step and attention against the machine's ceilings",
-        .usage = "[--model MODEL] [--threads N] [--steps-only] [--seconds S]",
+        .usage = "[--what PART] [--model MODEL] [--threads N] [--steps-only] [--seconds S]",
         .options = options,
         .run = run,
 };

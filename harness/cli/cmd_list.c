@@ -15,7 +15,8 @@ extern const struct command command_list;
 enum { N_KIND = N_SECTION + 1, KIND_EXPERIMENT = N_SECTION };
 
 // The order in which a newcomer would ask.
-static const int kinds[N_KIND] = {KIND_EXPERIMENT, SECTION_VARIANT, SECTION_TASK, SECTION_MODEL, SECTION_PROCEDURE};
+static const int kinds[N_KIND] = {
+        KIND_EXPERIMENT, SECTION_VARIANT, SECTION_TASK, SECTION_MODEL, SECTION_PROCEDURE, SECTION_CACHE};
 
 static const char *kind_name(int kind)
 {
@@ -88,7 +89,10 @@ static void show_choice(const struct choice *choice, struct arena *arena)
 {
 	static const char *const type[] = {"integer", "real", "truth", "choice"};
 	void *config = choice_config(choice, arena);
-	printf("%s %s: %s\n", section_kind(choice->id), choice->name, choice->summary);
+	if (section_is_optional(choice->id)) // there is only one
+		printf("%s: %s\n", choice->name, choice->summary);
+	else
+		printf("%s %s: %s\n", section_kind(choice->id), choice->name, choice->summary);
 	if (choice->id == SECTION_PROCEDURE)
 		printf("its section in a spec: %s\n", ((const struct procedure *)choice->what)->section);
 	if (!choice->options || !choice->options->key) {
@@ -113,7 +117,7 @@ static int find_kind(const char *word, int *kind, struct err *err)
 	const char *near = word_nearest(names, word);
 	if (near)
 		return err_set(err, "list: unknown kind '%s' (did you mean '%s'?)", word, near);
-	return err_set(err, "list: unknown kind '%s' (experiment, variant, task, family or procedure)", word);
+	return err_set(err, "list: unknown kind '%s' (experiment, variant, task, family, procedure or cache)", word);
 }
 
 // One experiment in detail is its plan; here only what it asks.
@@ -148,6 +152,8 @@ static int list(const struct cli_args *args, struct arena *arena, struct err *er
 		return COMMAND_ERROR;
 	if (args->n_positional == 2)
 		return show_one(kind, args->positional[1], arena, err);
+	if (kind != KIND_EXPERIMENT && section_is_optional((enum section_id)kind)) // there is nothing to choose from
+		return show_one(kind, kind_name(kind), arena, err);
 	list_kind(kind, arena);
 	return COMMAND_DONE;
 }
@@ -166,7 +172,7 @@ static int run(int argc, char **argv, struct err *err)
 
 const struct command command_list = {
         .name = "list",
-        .summary = "List experiments, variants, tasks, model families and procedures, with their options",
-        .usage = "[experiment|variant|task|family|procedure [NAME]]",
+        .summary = "List experiments, variants, tasks, model families, procedures and the cache, with their options",
+        .usage = "[experiment|variant|task|family|procedure|cache [NAME]]",
         .run = run,
 };

@@ -4,6 +4,7 @@
 
 #include "harness/cli/command.h"
 #include "harness/cli/plan.h"
+#include "harness/model/cache.h"
 
 extern const struct command command_plan;
 
@@ -44,26 +45,53 @@ static const char *duration(char out[32], double seconds)
 	return out;
 }
 
+// "2048 of 2000 (+2.4 %)": what match reached of what it aimed at.
+static const char *matched(char out[64], const struct spec_point *point)
+{
+	snprintf(out, 64, "%.6g of %.6g (%+.1f %%)", point->match_reached, point->match_target,
+	        100 * (point->match_reached / point->match_target - 1));
+	return out;
+}
+
+// What the cache holds beside its tokens, whatever their number.
+static double bytes_per_sequence(const struct spec_point *point)
+{
+	const struct setup *setup = &point->setup;
+	const struct attn_dims dims = model_attn_dims(setup->model);
+	return cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_sequence;
+}
+
 static void print_points(const struct spec *spec, const struct plan *plan, int with_keys)
 {
 	size_t widest = strlen("point");
-	char flops[32], memory[32], time[32];
+	char flops[32], memory[32], time[32], match[64];
 	for (int i = 0; i < spec->n_point; i++)
 		if (strlen(spec->point[i].label) > widest)
 			widest = strlen(spec->point[i].label);
 	for (int i = 0; i < spec->n_skip; i++)
 		if (strlen(spec->skip[i].label) > widest)
 			widest = strlen(spec->skip[i].label);
-	int width = (int)widest;
-	printf("%-*s  %12s  %13s  %10s  %10s  %13s%s\n", width, "point", "parameters", "cache B/token", "FLOPs/run",
-	        "memory", "time/run", with_keys ? "  key" : "");
+	int width = (int)widest, has_tails = 0;
+	for (int i = 0; i < spec->n_point; i++)
+		has_tails |= bytes_per_sequence(&spec->point[i]) > 0;
+	printf("%-*s  %12s  %13s", width, "point", "parameters", "cache B/token");
+	if (has_tails)
+		printf("  %16s", "cache B/sequence");
+	printf("  %10s  %10s  %13s", "FLOPs/run", "memory", "time/run");
+	if (spec->match_metric)
+		printf("  %-30s", spec->match_metric);
+	printf("%s\n", with_keys ? "  key" : "");
 	for (int i = 0; i < spec->n_point; i++) {
 		const struct cost *cost = &plan->cost[i];
-		double seconds = plan->flops > 0 ? plan->seconds * cost->flops / plan->flops : 0;
-		printf("%-*s  %12.0f  %13.6g  %10s  %10s  %13s%s%s\n", width, spec->point[i].label, cost->n_param,
-		        cost->cache_bytes_per_token, scaled(flops, cost->flops, 1000, ""),
-		        scaled(memory, cost->memory_bytes, 1024, "B"), duration(time, seconds), with_keys ? "  " : "",
-		        with_keys ? spec->point[i].key : "");
+		double seconds = plan->flops > 0 && !cost->is_counted ? plan->seconds * cost->flops / plan->flops : 0;
+		printf("%-*s  %12.0f  %13.6g", width, spec->point[i].label, cost->n_param, cost->cache_bytes_per_token);
+		if (has_tails)
+			printf("  %16.6g", bytes_per_sequence(&spec->point[i]));
+		printf("  %10s  %10s  %13s", scaled(flops, cost->flops, 1000, ""),
+		        scaled(memory, cost->memory_bytes, 1024, "B"), duration(time, seconds));
+		if (spec->match_metric)
+			printf("  %-30s", matched(match, &spec->point[i]));
+		printf("%s%s\n", with_keys ? "  " : "", with_keys ? spec->point[i].key : "");
 	}
 	for (int i = 0; i < spec->n_skip; i++)
 		printf("%-*s  left out: %s\n", width, spec->skip[i].label, spec->skip[i].reason);

@@ -29,7 +29,7 @@ int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
 		struct err cause = {0};
 		if (point->setup.procedure->estimate(&point->setup, cost, &cause))
 			return err_set(err, "%s: point '%s': %s", spec->path, point->label, cause.message);
-		plan->flops += cost->flops * spec->n_seed;
+		plan->flops += cost->is_counted ? 0 : cost->flops * spec->n_seed;
 		if (cost->memory_bytes > plan->peak_bytes) {
 			plan->peak_bytes = cost->memory_bytes;
 			plan->peak_point = i;

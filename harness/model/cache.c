@@ -15,21 +15,54 @@ const struct option cache_options[] = {
 
 int cache_check(const struct cache_config *config, struct err *err)
 {
-	(void)config, (void)err;
+	if (config->k_scales == K_SCALES_CHANNEL && config->k_dtype != DTYPE_Q8 && config->k_dtype != DTYPE_Q4)
+		return err_set(err, "k_scales: channel needs k_dtype q8 or q4, not %s (or set k_scales: token)",
+		        dtype_name[config->k_dtype]);
 	return 0;
 }
+
+// How one stream of one layer lies in memory: per sequence `capacity / tokens` units, one after the other.
+//   scales per token (and f32, f16, bf16): a unit is a token's row, as dtype_write leaves it
+//   scales per channel: a unit is DTYPE_BLOCK tokens: for each channel in turn, its block of numbers
+struct layout {
+	enum dtype dtype;
+	int tokens; // of a unit
+	size_t unit_bytes;
+	size_t channel_bytes; // scales per channel: one channel of a unit
+	size_t tail_bytes;    // of a sequence: the tokens of the unit not yet full, in f32
+};
+
+static struct layout layout_of(const struct cache_config *config, const struct stream_shape *shape)
+{
+	const int is_key = shape->role == STREAM_KEY;
+	const enum dtype dtype = (enum dtype)(is_key ? config->k_dtype : config->v_dtype);
+	if (!is_key || config->k_scales == K_SCALES_TOKEN)
+		return (struct layout){
+		        .dtype = dtype, .tokens = 1, .unit_bytes = dtype_row_bytes(dtype, shape->elements)};
+	const size_t channel_bytes = dtype_row_bytes(dtype, DTYPE_BLOCK);
+	return (struct layout){
+	        .dtype = dtype,
+	        .tokens = DTYPE_BLOCK,
+	        .unit_bytes = (size_t)shape->elements * channel_bytes,
+	        .channel_bytes = channel_bytes,
+	        .tail_bytes = (size_t)DTYPE_BLOCK * (size_t)shape->elements * sizeof(real),
+	};
+}
+
+static const struct cache_config all_f32; // DTYPE_F32 is 0
 
 struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config)
 {
 	struct stream_shape shape[VARIANT_STREAMS];
 	struct cache_bytes bytes = {0, 0};
-	(void)config;
 	int n = variant->streams(dims, variant_config, shape);
 	for (int i = 0; i < n; i++) {
+		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
 		int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
 		int copies = (dims->n_layer + sharing - 1) / sharing;
-		bytes.per_token += (double)copies * shape[i].elements * sizeof(real);
+		bytes.per_token += (double)copies * (double)layout.unit_bytes / layout.tokens;
+		bytes.per_sequence += (double)copies * (double)layout.tail_bytes;
 	}
 	return bytes;
 }
@@ -38,8 +71,9 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
         const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
         struct err *err)
 {
-	(void)config;
-	*cache = (struct cache){.B = B, .capacity = capacity};
+	*cache = (struct cache){.B = B, .capacity = capacity, .config = config ? *config : all_f32};
+	if (cache_check(&cache->config, err))
+		return -1;
 	cache->n_stream = variant->streams(dims, variant_config, cache->shape);
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
 	for (int l = 0; l < dims->n_layer; l++)
@@ -51,10 +85,14 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 			        "variant '%s': stream '%s' asks for a window or sharing, which the cache does not "
 			        "store",
 			        variant->name, shape->name);
-		size_t bytes = (size_t)B * (size_t)capacity * (size_t)shape->elements * sizeof(real);
+		const struct layout layout = layout_of(&cache->config, shape);
+		const size_t bytes = (size_t)B * (size_t)(capacity / layout.tokens) * layout.unit_bytes;
+		const size_t tail_bytes = (size_t)B * layout.tail_bytes;
 		for (int l = 0; l < dims->n_layer; l++) {
 			cache->layer[l].stream[s] = arena_alloc(arena, bytes);
-			cache->allocated_bytes += (double)bytes;
+			if (tail_bytes)
+				cache->layer[l].tail[s] = arena_alloc(arena, tail_bytes);
+			cache->allocated_bytes += (double)(bytes + tail_bytes);
 		}
 	}
 	return 0;
@@ -65,28 +103,136 @@ void cache_clear(struct cache *cache)
 	cache->length = 0;
 }
 
+// --- writing and reading ------------------------------------------------------------------------------------------
+
+// One stream of one layer at work.
+struct store {
+	struct layout layout;
+	unsigned char *unit; // (B, n_unit)
+	real *tail;          // (B, DTYPE_BLOCK, elements) or NULL
+	ptrdiff_t n_unit;
+	int elements;
+};
+
+static unsigned char *unit_at(const struct store *s, int b, int i)
+{
+	return s->unit + (b * s->n_unit + i) * (ptrdiff_t)s->layout.unit_bytes;
+}
+
+static real *tail_at(const struct store *s, int b, int position)
+{
+	return s->tail + ((ptrdiff_t)b * DTYPE_BLOCK + position % DTYPE_BLOCK) * s->elements;
+}
+
+// A full tail becomes a unit.
+static void write_unit(const struct store *s, int b, int i)
+{
+	unsigned char *to = unit_at(s, b, i);
+	const real *from = tail_at(s, b, 0);
+	for (int c = 0; c < s->elements; c++, to += s->layout.channel_bytes) {
+		real channel[DTYPE_BLOCK];
+		for (int t = 0; t < DTYPE_BLOCK; t++)
+			channel[t] = from[(ptrdiff_t)t * s->elements + c];
+		dtype_write(s->layout.dtype, to, channel, DTYPE_BLOCK);
+	}
+}
+
+static void read_unit(const struct store *s, real *x, int b, int i)
+{
+	const unsigned char *from = unit_at(s, b, i);
+	for (int c = 0; c < s->elements; c++, from += s->layout.channel_bytes) {
+		real channel[DTYPE_BLOCK];
+		dtype_read(s->layout.dtype, channel, from, DTYPE_BLOCK);
+		for (int t = 0; t < DTYPE_BLOCK; t++)
+			x[(ptrdiff_t)t * s->elements + c] = channel[t];
+	}
+}
+
+// The T new rows of sequence b, from position `first` on.
+static void write_rows(const struct store *s, const struct tensor *rows, int b, int first)
+{
+	for (int t = 0; t < rows->T; t++) {
+		const real *x = rows->x + b * rows->b_stride + t * rows->t_stride;
+		const int position = first + t;
+		if (!s->tail) {
+			dtype_write(s->layout.dtype, unit_at(s, b, position), x, s->elements);
+			continue;
+		}
+		memcpy(tail_at(s, b, position), x, (size_t)s->elements * sizeof(*x));
+		if (position % DTYPE_BLOCK == DTYPE_BLOCK - 1)
+			write_unit(s, b, position / DTYPE_BLOCK);
+	}
+}
+
+// Positions from..to-1 of sequence b into x, its row 0; both ends of a unit or of the sequence.
+static void read_rows(const struct store *s, real *x, int b, int from, int to)
+{
+	for (int at = from; at < to; at += s->layout.tokens) {
+		real *row = x + (ptrdiff_t)at * s->elements;
+		if (!s->tail)
+			dtype_read(s->layout.dtype, row, unit_at(s, b, at), s->elements);
+		else if (at + DTYPE_BLOCK <= to)
+			read_unit(s, row, b, at / DTYPE_BLOCK);
+		else
+			memcpy(row, tail_at(s, b, at), (size_t)(to - at) * (size_t)s->elements * sizeof(*row));
+	}
+}
+
+// All S positions, dequantised. Blocks of positions are shared out among threads; each is a function of its bytes.
+static struct tensor *read_all(struct tape *tape, const struct store *s, int B, int S)
+{
+	enum { BLOCK = 8 * DTYPE_BLOCK };
+	struct tensor *all = tensor_new(tape, B, S, s->elements);
+	const int n_block = (S + BLOCK - 1) / BLOCK;
+#pragma omp parallel for num_threads(tape->n_thread) if (tape->n_thread > 1) schedule(static)
+	for (int i = 0; i < B * n_block; i++) {
+		const int b = i / n_block, from = i % n_block * BLOCK, to = from + BLOCK < S ? from + BLOCK : S;
+		read_rows(s, all->x + b * all->b_stride, b, from, to);
+	}
+	return all;
+}
+
+// What typed rows cost: new ones are written as stored, and all are read so and written as reals for those who compute.
+static struct tensor *count(struct tape *tape, const struct store *s, const struct tensor *rows, int S)
+{
+	const double row_bytes = (double)s->layout.unit_bytes / s->layout.tokens;
+	const double real_bytes = (double)s->elements * sizeof(real), n_new = (double)tensor_n_row(rows);
+	struct tally tally = {.read_bytes = n_new * real_bytes + (double)rows->B * S * row_bytes,
+	        .write_bytes = n_new * row_bytes + (double)rows->B * S * real_bytes};
+	tape_count(tape, tally, (struct tally){0});
+	return tensor_new(tape, rows->B, S, s->elements);
+}
+
 struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 {
 	struct attn_cache *layer = a->cache;
 	if (!layer)
 		return rows;
 	const struct cache *cache = layer->cache;
-	const int elements = cache->shape[stream].elements, S = cache->length + rows->T;
-	if (rows->C != elements || rows->B != cache->B || S > cache->capacity)
-		BUG("stream '%s': (%d, %d, %d) onto %d of %d positions", cache->shape[stream].name, rows->B, rows->T,
-		        rows->C, cache->length, cache->capacity);
-	struct tensor *all = arena_zalloc(a->tape->step, sizeof(*all));
-	*all = (struct tensor){.B = rows->B, .T = S, .C = elements, .t_stride = elements};
-	all->b_stride = (ptrdiff_t)cache->capacity * elements;
-	if (a->tape->mode == TAPE_COUNT)
-		return all;
+	const struct stream_shape *shape = &cache->shape[stream];
+	const int S = cache->length + rows->T;
+	if (rows->C != shape->elements || rows->B != cache->B || S > cache->capacity)
+		BUG("stream '%s': (%d, %d, %d) onto %d of %d positions", shape->name, rows->B, rows->T, rows->C,
+		        cache->length, cache->capacity);
 	if (a->tape->mode == TAPE_RECORD)
 		BUG("a cache in a recorded step");
-	all->x = (real *)(void *)layer->stream[stream];
-	for (int b = 0; b < rows->B; b++)
-		for (int t = 0; t < rows->T; t++)
-			memcpy(all->x + b * all->b_stride + (cache->length + t) * all->t_stride,
-			        rows->x + b * rows->b_stride + t * rows->t_stride, (size_t)elements * sizeof(real));
+	struct store store = {.layout = layout_of(&cache->config, shape),
+	        .unit = layer->stream[stream],
+	        .tail = layer->tail[stream],
+	        .elements = shape->elements};
+	store.n_unit = cache->capacity / store.layout.tokens;
+	const int is_counting = a->tape->mode == TAPE_COUNT;
+	if (is_counting && store.layout.dtype != DTYPE_F32)
+		return count(a->tape, &store, rows, S);
+	for (int b = 0; b < rows->B && !is_counting; b++)
+		write_rows(&store, rows, b, cache->length);
+	if (store.layout.dtype != DTYPE_F32)
+		return read_all(a->tape, &store, rows->B, S);
+	// f32 is read where it lies.
+	struct tensor *all = arena_zalloc(a->tape->step, sizeof(*all));
+	*all = (struct tensor){.B = rows->B, .T = S, .C = shape->elements, .t_stride = shape->elements};
+	all->b_stride = (ptrdiff_t)cache->capacity * shape->elements;
+	all->x = is_counting ? NULL : (real *)(void *)store.unit;
 	return all;
 }
 

@@ -35,7 +35,9 @@ struct cache {
 	struct cache_config config;
 	struct stream_shape shape[VARIANT_STREAMS];
 	struct attn_cache *layer; // n_layer
-	double allocated_bytes;   // of all streams
+	// Of all streams: B * (capacity * per_token + per_sequence) of cache_count(), less what a capacity that is no
+	// multiple of DTYPE_BLOCK leaves over with scales per channel (the tail is where those tokens stay).
+	double allocated_bytes;
 };
 
 // 0, or -1 with the sentence why (k_scales: channel needs q8 or q4 keys).

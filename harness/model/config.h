@@ -16,7 +16,12 @@ enum init_kind {
 	INIT_KIND_TORCH,  // weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), embeddings N(0, 1): library default
 	INIT_KIND_NORMAL, // weights and embeddings N(0, init_std), biases 0
 	INIT_KIND_XAVIER, // weights U(-a, a), a = sqrt(6 / (fan_in + fan_out)), biases 0; embeddings N(0, 1)
+	// Papers C and D (reference D.2): attention as XAVIER, all else as TORCH. Their q, k and v are one matrix,
+	// whose fan_out counts them all: so do neighbouring attention weights of the same width here.
+	INIT_KIND_TORCH_XAVIER,
 };
+enum head_kind { HEAD_LINEAR, HEAD_MLP };
+enum token_input { TOKEN_INPUT_TABLE, TOKEN_INPUT_ONE_HOT };
 
 struct model_config {
 	int n_layer, d_model, n_head, n_kv_head, d_head, d_ff;
@@ -26,6 +31,8 @@ struct model_config {
 	double init_std, norm_eps, dropout;
 	int rope_pairs; // enum rope_pairs
 	double rope_base, rope_fraction;
+	int head, token_input; // the enums above
+	int dropout_embedding, dropout_hidden;
 };
 
 extern const struct option model_options[];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The bidirectional model of paper D's synthetic tasks (reference D.2): post-LN, sinusoidal positions, ReLU, hidden
-// width 2 d_model, dropout 0.1, Xavier weights.
+// The bidirectional model of paper D's synthetic tasks, whose figures paper C prints too (reference D.2): one-hot
+// tokens through a linear map, sinusoidal positions, post-LN blocks with ReLU, dropout 0.1 in and on every branch but
+// not on the embeddings, a head of two layers. The paper's d_ff is 2 d_model.
 #include "harness/model/family.h"
 
 #include <stddef.h>
@@ -15,9 +16,13 @@ const struct family family_encoder = {
                         {"final_norm", "false"},
                         {"position", "sinusoidal"},
                         {"activation", "relu"},
-                        {"init", "xavier"},
+                        {"token_input", "one_hot"},
+                        {"head", "mlp"},
                         {"head_bias", "true"},
+                        {"init", "torch_xavier"},
                         {"dropout", "0.1"},
+                        {"dropout_embedding", "false"},
+                        {"dropout_hidden", "true"},
                         {NULL, NULL},
                 },
 };

@@ -18,6 +18,8 @@ static struct tensor *feed_forward(
 		h = op_swiglu(tape, h);
 	else
 		h = op_unary(tape, h, m->config.activation == ACT_GELU ? UNARY_GELU : UNARY_RELU);
+	if (m->config.dropout_hidden)
+		h = op_dropout(tape, h, m->config.dropout);
 	return op_linear(tape, h, l->ff_out, l->ff_out_bias);
 }
 
@@ -58,18 +60,38 @@ static struct tensor *block(
 	return norm(tape, m, op_add(tape, x_q, op_dropout(tape, h, p)), l->norm2_gain, l->norm2_bias);
 }
 
+// (B, T, d_model): tokens and what is added for their positions (rope adds nothing).
+static struct tensor *embed(struct tape *tape, struct model *m, const int *tokens, int B, int T, int first)
+{
+	struct tensor *position = m->position;
+	if (m->config.position == POSITION_SINUSOIDAL) { // a table without a gradient
+		position = arena_alloc(tape->step, sizeof(*position));
+		*position = (struct tensor){.B = 1, .T = m->config.n_ctx, .C = m->config.d_model, .x = m->sinusoid};
+	}
+	if (!m->token_bias)
+		return op_embed(tape, tokens, B, T, m->token, position, first);
+	// A bias is a table of one row that every token takes.
+	int *zero = tape->mode == TAPE_COUNT ? NULL : arena_zalloc(tape->step, (size_t)B * (size_t)T * sizeof(int));
+	return op_add(tape, op_embed(tape, tokens, B, T, m->token, NULL, 0),
+	        op_embed(tape, zero, B, T, m->token_bias, position, first));
+}
+
+static struct tensor *head(struct tape *tape, const struct model *m, struct tensor *x)
+{
+	if (m->config.head == HEAD_MLP) {
+		x = norm(
+		        tape, m, op_linear(tape, x, m->head_in, m->head_in_bias), m->head_norm_gain, m->head_norm_bias);
+		x = op_dropout(tape, op_unary(tape, x, UNARY_RELU), m->config.dropout);
+	}
+	return op_linear(tape, x, m->head, m->head_bias);
+}
+
 struct tensor *model_forward(
         struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
 {
-	const int first = cache ? cache->length : 0;
-	// Sinusoidal positions are a table without a gradient.
-	struct tensor fixed = {.B = 1, .T = m->config.n_ctx, .C = m->config.d_model, .x = m->sinusoid};
-	struct tensor *position = m->position;
-	if (m->config.position == POSITION_SINUSOIDAL) {
-		position = arena_alloc(tape->step, sizeof(*position));
-		*position = fixed;
-	}
-	struct tensor *x = op_dropout(tape, op_embed(tape, tokens, B, T, m->token, position, first), m->config.dropout);
+	struct tensor *x = embed(tape, m, tokens, B, T, cache ? cache->length : 0);
+	if (m->config.dropout_embedding)
+		x = op_dropout(tape, x, m->config.dropout);
 	for (int layer = 0; layer < m->config.n_layer; layer++) {
 		const int is_last = layer == m->config.n_layer - 1;
 		x = block(tape, m, layer, x, is_last ? q_from : 0, is_last ? n_q : T, cache);
@@ -78,5 +100,5 @@ struct tensor *model_forward(
 		cache->length += T;
 	if (m->config.final_norm)
 		x = norm(tape, m, x, m->norm_gain, m->norm_bias);
-	return op_linear(tape, x, m->head, m->head_bias);
+	return head(tape, m, x);
 }

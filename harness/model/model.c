@@ -10,7 +10,7 @@
 
 // Parameters start on 64-byte boundaries only where a block begins; neighbours of one layer's attention follow each
 // other without gaps (when their sizes allow), so that products over the same input can be one (op_linear_many).
-enum { ALIGN = 64 / (int)sizeof(real), PARAMS_PER_LAYER = VARIANT_PARAMS + 8, PARAMS_OUTSIDE = 6 };
+enum { ALIGN = 64 / (int)sizeof(real), PARAMS_PER_LAYER = VARIANT_PARAMS + 8, PARAMS_OUTSIDE = 11 };
 
 static struct tensor *add(struct model *m, const char *name, int rows, int cols, enum param_init init, int fan_in)
 {
@@ -19,6 +19,7 @@ static struct tensor *add(struct model *m, const char *name, int rows, int cols,
 	p->tensor = (struct tensor){.B = 1, .T = rows, .C = cols, .b_stride = (ptrdiff_t)rows * cols, .t_stride = cols};
 	p->init = init;
 	p->fan_in = fan_in;
+	p->fan_out = rows;
 	p->decays = init == INIT_WEIGHT;
 	m->n_number += (long)rows * cols;
 	return &p->tensor;
@@ -32,6 +33,42 @@ static struct tensor *add_layer(
 	return add(m, full, rows, cols, init, fan_in);
 }
 
+// Whether two neighbours in attention's table are one matrix to init: torch_xavier. The output map never is, whatever
+// its width: it reads what the others have made.
+static int is_joined(const struct model_param *a, const struct model_param *b)
+{
+	return a->init == b->init && a->tensor.C == b->tensor.C && a->fan_in == b->fan_in && !strstr(b->name, ".w_o");
+}
+
+static void join_fan_out(struct model_param *param, int n)
+{
+	for (int from = 0, to; from < n; from = to) {
+		int rows = param[from].tensor.T;
+		for (to = from + 1; to < n && is_joined(&param[from], &param[to]); to++)
+			rows += param[to].tensor.T;
+		for (int i = from; i < to; i++)
+			param[i].fan_out = rows;
+	}
+}
+
+static void init_attention(struct model *m, int i)
+{
+	struct param_shape shape[VARIANT_PARAMS];
+	struct model_param *first = &m->param[m->n_param];
+	const int n = m->variant->params(&m->dims, m->variant_config, shape);
+	if (n > VARIANT_PARAMS)
+		BUG("variant '%s' has %d parameters, more than %d", m->variant->name, n, VARIANT_PARAMS);
+	for (int p = 0; p < n; p++)
+		if (shape[p].rows)
+			m->layer[i].attn[p] = add_layer(
+			        m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
+	const int n_there = (int)(&m->param[m->n_param] - first);
+	for (int p = 0; p < n_there; p++)
+		first[p].is_attention = 1;
+	if (m->config.init == INIT_KIND_TORCH_XAVIER)
+		join_fan_out(first, n_there);
+}
+
 static void init_layer(struct model *m, int i)
 {
 	const struct model_config *c = &m->config;
@@ -41,14 +78,7 @@ static void init_layer(struct model *m, int i)
 	l->norm1_gain = add_layer(m, i, "norm1_gain", 1, c->d_model, INIT_ONE, 0);
 	if (has_norm_bias)
 		l->norm1_bias = add_layer(m, i, "norm1_bias", 1, c->d_model, INIT_ZERO, 0);
-	struct param_shape shape[VARIANT_PARAMS];
-	int n = m->variant->params(&m->dims, m->variant_config, shape);
-	if (n > VARIANT_PARAMS)
-		BUG("variant '%s' has %d parameters, more than %d", m->variant->name, n, VARIANT_PARAMS);
-	for (int p = 0; p < n; p++)
-		if (shape[p].rows)
-			l->attn[p] = add_layer(
-			        m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
+	init_attention(m, i);
 	l->norm2_gain = add_layer(m, i, "norm2_gain", 1, c->d_model, INIT_ONE, 0);
 	if (has_norm_bias)
 		l->norm2_bias = add_layer(m, i, "norm2_bias", 1, c->d_model, INIT_ZERO, 0);
@@ -58,6 +88,37 @@ static void init_layer(struct model *m, int i)
 	l->ff_out = add_layer(m, i, "ff_out", c->d_model, c->d_ff, INIT_WEIGHT, c->d_ff);
 	if (c->bias)
 		l->ff_out_bias = add_layer(m, i, "ff_out_bias", 1, c->d_model, INIT_BIAS, c->d_ff);
+}
+
+static struct tensor *add_norm(struct model *m, const char *gain, const char *bias_name, struct tensor **bias)
+{
+	struct tensor *t = add(m, gain, 1, m->config.d_model, INIT_ONE, 0);
+	if (m->config.bias && m->config.norm == NORM_LAYER)
+		*bias = add(m, bias_name, 1, m->config.d_model, INIT_ZERO, 0);
+	return t;
+}
+
+// A linear map of one-hot vectors is a table of its columns: (n_vocab, d_model) like the other, drawn as the map.
+static void init_one_hot(struct model *m)
+{
+	const struct model_config *c = &m->config;
+	m->token = add(m, "token", c->n_vocab, c->d_model, INIT_WEIGHT, c->n_vocab);
+	m->param[m->n_param - 1].fan_out = c->d_model;
+	m->token_bias = add(m, "token_bias", 1, c->d_model, INIT_BIAS, c->n_vocab);
+}
+
+static void init_head(struct model *m)
+{
+	const struct model_config *c = &m->config;
+	if (c->head == HEAD_MLP) {
+		m->head_in = add(m, "head_in", c->d_model, c->d_model, INIT_WEIGHT, c->d_model);
+		if (c->bias)
+			m->head_in_bias = add(m, "head_in_bias", 1, c->d_model, INIT_BIAS, c->d_model);
+		m->head_norm_gain = add_norm(m, "head_norm_gain", "head_norm_bias", &m->head_norm_bias);
+	}
+	m->head = c->tied_head ? m->token : add(m, "head", c->n_vocab, c->d_model, INIT_WEIGHT, c->d_model);
+	if (c->head_bias)
+		m->head_bias = add(m, "head_bias", 1, c->n_vocab, INIT_BIAS, c->d_model);
 }
 
 static struct tensor *add_embedding(struct model *m, const char *name, int rows)
@@ -78,20 +139,17 @@ void model_init(struct model *m, const struct model_config *config, const struct
 	const size_t most = (size_t)config->n_layer * PARAMS_PER_LAYER + PARAMS_OUTSIDE;
 	m->param = arena_zalloc(arena, most * sizeof(*m->param));
 	m->layer = arena_zalloc(arena, (size_t)config->n_layer * sizeof(*m->layer));
-	m->token = add_embedding(m, "token", config->n_vocab);
+	if (config->token_input == TOKEN_INPUT_ONE_HOT)
+		init_one_hot(m);
+	else
+		m->token = add_embedding(m, "token", config->n_vocab);
 	if (config->position == POSITION_LEARNED)
 		m->position = add_embedding(m, "position", config->n_ctx);
 	for (int i = 0; i < config->n_layer; i++)
 		init_layer(m, i);
-	if (config->final_norm) {
-		m->norm_gain = add(m, "norm_gain", 1, config->d_model, INIT_ONE, 0);
-		if (config->bias && config->norm == NORM_LAYER)
-			m->norm_bias = add(m, "norm_bias", 1, config->d_model, INIT_ZERO, 0);
-	}
-	m->head = config->tied_head ? m->token
-	                            : add(m, "head", config->n_vocab, config->d_model, INIT_WEIGHT, config->d_model);
-	if (config->head_bias)
-		m->head_bias = add(m, "head_bias", 1, config->n_vocab, INIT_BIAS, config->d_model);
+	if (config->final_norm)
+		m->norm_gain = add_norm(m, "norm_gain", "norm_bias", &m->norm_bias);
+	init_head(m);
 	// Every parameter begins on its own boundary unless the one before ends on one anyway.
 	for (int p = 0; p < m->n_param; p++)
 		m->n_padded += ((long)m->param[p].tensor.T * m->param[p].tensor.C + ALIGN - 1) / ALIGN * ALIGN;
@@ -130,13 +188,19 @@ static double draw(struct rng *rng, const struct model_config *c, const struct m
 		return p->init == INIT_ONE;
 	if (p->is_embedding)
 		return rng_normal(rng) * (c->init == INIT_KIND_NORMAL ? c->init_std : 1);
+	const double xavier = sqrt(6.0 / (p->fan_in + p->fan_out));
+	const int is_bias = p->init == INIT_BIAS;
 	switch (c->init) {
 	case INIT_KIND_TORCH:
 		return (2 * rng_uniform(rng) - 1) / sqrt(p->fan_in);
 	case INIT_KIND_NORMAL:
-		return p->init == INIT_BIAS ? 0 : rng_normal(rng) * c->init_std;
+		return is_bias ? 0 : rng_normal(rng) * c->init_std;
 	case INIT_KIND_XAVIER:
-		return p->init == INIT_BIAS ? 0 : (2 * rng_uniform(rng) - 1) * sqrt(6.0 / (p->fan_in + p->tensor.T));
+		return is_bias ? 0 : (2 * rng_uniform(rng) - 1) * xavier;
+	case INIT_KIND_TORCH_XAVIER:
+		if (!p->is_attention)
+			return (2 * rng_uniform(rng) - 1) / sqrt(p->fan_in);
+		return is_bias ? 0 : (2 * rng_uniform(rng) - 1) * xavier;
 	}
 	BUG("unknown init rule %d", c->init);
 }

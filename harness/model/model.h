@@ -18,7 +18,8 @@ struct model_param {
 	struct tensor tensor;
 	char name[40]; // "layer.0.w_q"
 	enum param_init init;
-	int fan_in, is_embedding, decays; // decays: weight decay applies (INIT_WEIGHT: matrices, not norms and biases)
+	int fan_in, fan_out, is_embedding, is_attention;
+	int decays; // weight decay applies (INIT_WEIGHT: matrices, not norms and biases)
 };
 
 struct model_layer {
@@ -39,6 +40,8 @@ struct model {
 	real *x, *dx;              // the block: values and gradients
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
+	struct tensor *token_bias;                                               // (1, d_model), token_input: one_hot
+	struct tensor *head_in, *head_in_bias, *head_norm_gain, *head_norm_bias; // head: mlp; biases NULL without
 	real *sinusoid; // (n_ctx, d_model), fixed; NULL without
 };
 

@@ -11,14 +11,24 @@ void optimizer_init(
 	o->v = arena_zalloc(arena, (size_t)model->n_padded * sizeof(real));
 }
 
+// From 1 at the start to 0 at the end.
+static double cosine(double done)
+{
+	return 0.5 * (1 + cos(3.14159265358979323846 * done));
+}
+
 double optimizer_lr(const struct optimizer_config *c, long step)
 {
+	if (c->schedule == SCHEDULE_COSINE_PRODUCT) {
+		const double t = (double)(step - 1), rise = t < (double)c->warmup ? t / (double)c->warmup : 1;
+		return (c->lr_floor + (c->lr - c->lr_floor) * cosine(t / (double)c->steps)) * rise;
+	}
 	if (step <= c->warmup)
 		return c->lr * (double)step / (double)c->warmup;
 	if (c->schedule == SCHEDULE_CONSTANT || c->steps <= c->warmup)
 		return c->lr;
 	const double done = (double)(step - c->warmup) / (double)(c->steps - c->warmup);
-	const double share = c->schedule == SCHEDULE_LINEAR ? 1 - done : 0.5 * (1 + cos(3.14159265358979323846 * done));
+	const double share = c->schedule == SCHEDULE_LINEAR ? 1 - done : cosine(done);
 	return c->lr_floor + (c->lr - c->lr_floor) * (share < 0 ? 0 : share);
 }
 

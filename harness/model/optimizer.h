@@ -7,7 +7,12 @@
 extern "C" {
 #endif
 
-enum schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
+enum schedule {
+	SCHEDULE_CONSTANT,
+	SCHEDULE_LINEAR,
+	SCHEDULE_COSINE,
+	SCHEDULE_COSINE_PRODUCT // papers C and D (reference D.2): a cosine over all steps, times the warm-up's rise
+};
 
 struct optimizer_config {
 	double lr, lr_floor;                    // highest and last learning rate
@@ -24,7 +29,8 @@ struct optimizer {
 
 void optimizer_init(
         struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena);
-// Learning rate of step 1, 2, ... steps: rises linearly over the warm-up, then falls to lr_floor at the last step.
+// Learning rate of step 1, 2, ... steps: rises linearly over the warm-up, then falls to lr_floor at the last step. In
+// COSINE_PRODUCT time begins at 0, so that the first step of a warm-up changes nothing (as in the papers' code).
 double optimizer_lr(const struct optimizer_config *config, long step);
 // One update from model->dx. Returns the global norm of the gradient before clipping.
 double optimizer_step(

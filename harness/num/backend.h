@@ -62,6 +62,10 @@ struct rope {
 	int halves;    // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
 	int backwards; // by the opposite angle
 };
+// In every row, n numbers from column `from` on go to column `to` and after.
+struct column_run {
+	int to, from, n;
+};
 struct strided { // values of a (B, rows, C) operand
 	const real *x;
 	ptrdiff_t b_stride, t_stride;
@@ -121,6 +125,16 @@ struct backend {
 	// out = [out +] x * mask / (1 - p), the mask drawn per element from (seed, step, site).
 	void (*dropout)(const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index,
 	        int accumulate);
+	// Rows (B, T) of out = [out +] rows of x, run by run in their order: with accumulate, several may meet in one
+	// column.
+	void (*copy_columns)(const struct exec *, struct strided_out out, struct strided x, int B, int T,
+	        const struct column_run *run, int n_run);
+	// out (B, T, C) = [out +] x (B, T, C), head h of n_head times gain[h * gain_stride].
+	void (*scale_heads)(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C,
+	        int n_head, const real *gain, ptrdiff_t gain_stride);
+	// out[h] = sum over the rows of a and b (B, T, C) of the dot product of their heads h.
+	void (*dot_heads)(
+	        const struct exec *, real *out, struct strided a, struct strided b, int B, int T, int C, int n_head);
 	// out (B, T, C) = [out +] x (B, T, C) with its heads of C / n_head numbers turned. out may be x.
 	void (*rope)(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C,
 	        const struct rope *);

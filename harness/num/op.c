@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "harness/num/op.h"
 
+#include <string.h>
+
 int op_gradient_take(struct tensor *t)
 {
 	int live = t->is_live;
 	t->is_live = 1;
 	return live;
+}
+
+void op_gradient_clear(struct tensor *t)
+{
+	for (int b = 0; b < t->B; b++)
+		for (int i = 0; i < t->T; i++)
+			memset(t->dx + b * t->b_stride + i * t->t_stride, 0, (size_t)t->C * sizeof(real));
 }
 
 struct exec op_exec(const struct tape *tape)

@@ -69,7 +69,7 @@ struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int 
 // w (n_map, m), b (1, n_map) or NULL; n_map is 1 (all heads share the map) or n_head.
 enum map_cut {
 	MAP_CUT_PE,    // P_ij = the first m numbers of (e(i), e(j)), e of 2 ceil(m / 4) numbers: papers C and D
-	MAP_CUT_HALVES // m / 2 numbers of e(i) and m / 2 of e(j): the later scripts of paper C (C-repro); m even
+	MAP_CUT_HALVES // m / 2 numbers of e(i) and the rest of e(j): the later scripts of paper C (C-repro)
 };
 // q (B, T, C) with head h times sum(w_h).
 struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w, int n_head);
@@ -89,7 +89,17 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 struct tensor *op_packed(struct tape *tape, struct tensor *x);
 // 1 when t's gradient already holds a value and must be added to; marks it live.
 int op_gradient_take(struct tensor *t);
+// Writes zeros to t's gradient, live or not.
+void op_gradient_clear(struct tensor *t);
 struct exec op_exec(const struct tape *tape);
+static inline struct strided op_values(const struct tensor *t)
+{
+	return (struct strided){t->x, t->b_stride, t->t_stride};
+}
+static inline struct strided op_gradient(const struct tensor *t)
+{
+	return (struct strided){t->dx, t->b_stride, t->t_stride};
+}
 // Bytes of n reals, for tallies.
 static inline double op_bytes(double n)
 {

@@ -2,20 +2,16 @@
 // Softmax attention with independent head counts and widths for q, k and v (backend.h: attention_shape).
 //   P = softmax(scale q k^T), out = P v.
 //   dv = P^T dout;  dS = P (dout v^T - sum(dout out));  dq = scale dS k;  dk = scale dS^T q.
+// With a key bias b: P = softmax(scale q k^T + b), db = sum of dS over query rows and sequences.
 // P is rebuilt in backward from the stored log-sum-exp of each row, block by block.
 #include "harness/base/err.h"
 #include "harness/num/op.h"
 
 struct attention {
-	struct tensor *q, *k, *v, *out;
+	struct tensor *q, *k, *v, *key_bias, *out; // key_bias: NULL without
 	real *lse;
 	struct attention_shape shape;
 };
-
-static struct strided values(const struct tensor *t)
-{
-	return (struct strided){t->x, t->b_stride, t->t_stride};
-}
 
 static struct strided_out gradient(struct tensor *t)
 {
@@ -28,11 +24,16 @@ static void attention_backward(struct tape *tape, void *args)
 	if (!a->out->is_live)
 		return;
 	const struct exec exec = op_exec(tape);
-	struct strided dout = {a->out->dx, a->out->b_stride, a->out->t_stride};
+	struct attention_shape shape = a->shape;
+	if (a->key_bias && a->key_bias->dx) {
+		if (!op_gradient_take(a->key_bias))
+			op_gradient_clear(a->key_bias);
+		shape.d_key_bias = a->key_bias->dx;
+	}
 	// In this order: where v is k itself, dv is added to what dk has written.
 	struct strided_out dq = gradient(a->q), dk = gradient(a->k), dv = gradient(a->v);
-	tape->backend->attention_backward(
-	        &exec, dq, dk, dv, dout, values(a->out), a->lse, values(a->q), values(a->k), values(a->v), &a->shape);
+	tape->backend->attention_backward(&exec, dq, dk, dv, op_gradient(a->out), op_values(a->out), a->lse,
+	        op_values(a->q), op_values(a->k), op_values(a->v), &shape);
 }
 
 // Pairs (query, position) that are scored.
@@ -48,20 +49,24 @@ static double n_pair(const struct attention_shape *s)
 	return pairs;
 }
 
-static void count(struct tape *tape, const struct attention_shape *s)
+static void count(struct tape *tape, const struct attention_shape *s, const struct tensor *key_bias)
 {
-	// By convention 5 FLOPs a score for the softmax, 4 more in backward; products at 2 a multiply-add.
+	// By convention 5 FLOPs a score for the softmax, 4 more in backward; products at 2 a multiply-add. A bias is
+	// one addition a score, in backward another one for its gradient.
 	double pairs = n_pair(s) * s->B * s->n_head, rows = (double)s->B * s->T, positions = (double)s->B * s->S;
 	double q = rows * s->n_head * s->d_qk, out = rows * s->n_head * s->d_v;
 	double k = positions * s->n_k_head * s->d_qk, v = positions * s->n_v_head * s->d_v;
-	struct tally forward = {pairs * (2.0 * s->d_qk + 2.0 * s->d_v + 5), op_bytes(q + k + v), op_bytes(out)};
-	struct tally backward = {
-	        pairs * (6.0 * s->d_qk + 4.0 * s->d_v + 9), op_bytes(q + k + v + 2 * out), op_bytes(q + k + v)};
+	double bias = key_bias ? (double)key_bias->T * key_bias->C : 0, biased = key_bias ? 1 : 0;
+	struct tally forward = {pairs * (2.0 * s->d_qk + 2.0 * s->d_v + 5 + biased), op_bytes(q + k + v + bias),
+	        op_bytes(out), pairs * (s->d_qk + s->d_v)};
+	struct tally backward = {pairs * (6.0 * s->d_qk + 4.0 * s->d_v + 9 + 2 * biased),
+	        op_bytes(q + k + v + 2 * out + bias), op_bytes(q + k + v + bias),
+	        pairs * (3.0 * s->d_qk + 2.0 * s->d_v)};
 	tape_count(tape, forward, backward);
 }
 
-struct tensor *op_attention(
-        struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v, struct attention_shape shape)
+struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v,
+        struct tensor *key_bias, struct attention_shape shape)
 {
 	shape.B = q->B, shape.T = q->T, shape.S = k->T;
 	if (q->C != shape.n_head * shape.d_qk || k->C != shape.n_k_head * shape.d_qk ||
@@ -70,17 +75,31 @@ struct tensor *op_attention(
 		BUG("attention: q (%d, %d, %d), k (%d, %d, %d), v (%d, %d, %d) with %d, %d, %d heads of %d and %d",
 		        q->B, q->T, q->C, k->B, k->T, k->C, v->B, v->T, v->C, shape.n_head, shape.n_k_head,
 		        shape.n_v_head, shape.d_qk, shape.d_v);
+	if (key_bias && (key_bias->B != 1 || (key_bias->T != 1 && key_bias->T != shape.n_head) || key_bias->C != k->T))
+		BUG("attention: key bias (%d, %d, %d) for %d heads and %d positions", key_bias->B, key_bias->T,
+		        key_bias->C, shape.n_head, k->T);
+	shape.key_bias = shape.d_key_bias = NULL;
+	if (key_bias) {
+		shape.key_bias = key_bias->x;
+		shape.key_bias_stride = key_bias->T == 1 ? 0 : key_bias->t_stride;
+	}
 	struct tensor *out = tensor_new(tape, q->B, q->T, shape.n_head * shape.d_v);
 	if (tape->mode == TAPE_COUNT) {
-		count(tape, &shape);
+		count(tape, &shape, key_bias);
 		return out;
 	}
 	struct attention *a = tape_record(tape, attention_backward, sizeof(*a));
 	real *lse = a ? arena_alloc(tape->step, (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
 	const struct exec exec = op_exec(tape);
-	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse, values(q),
-	        values(k), values(v), &shape);
+	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse,
+	        op_values(q), op_values(k), op_values(v), &shape);
 	if (a)
-		*a = (struct attention){q, k, v, out, lse, shape};
+		*a = (struct attention){q, k, v, key_bias, out, lse, shape};
 	return out;
+}
+
+struct tensor *op_attention(
+        struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v, struct attention_shape shape)
+{
+	return op_attention_biased(tape, q, k, v, NULL, shape);
 }

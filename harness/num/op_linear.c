@@ -14,12 +14,6 @@ struct linear_group {
 	struct tensor *w[MAPS], *b[MAPS], *y[MAPS];
 };
 
-static void clear_gradient(struct tensor *t)
-{
-	for (long row = 0; row < tensor_n_row(t); row++)
-		memset(t->dx + row * t->t_stride, 0, (size_t)t->C * sizeof(real));
-}
-
 static void input_gradient(const struct backend *backend, const struct exec *exec, const struct linear_group *g)
 {
 	struct gemm gemm = {.form = GEMM_NN,
@@ -68,7 +62,7 @@ static void linear_backward(struct tape *tape, void *args)
 		return;
 	for (int i = 0; i < g->n_map; i++)
 		if (!g->y[i]->is_live)
-			clear_gradient(g->y[i]);
+			op_gradient_clear(g->y[i]);
 	if (g->x->dx)
 		input_gradient(tape->backend, &exec, g);
 	for (int first = 0, last; first < g->n_map; first = last + 1) {
@@ -111,11 +105,11 @@ static const real *group_bias(struct tape *tape, const struct linear_group *g)
 static void count(struct tape *tape, const struct linear_group *g, int has_bias)
 {
 	double m = (double)tensor_n_row(g->x), n = g->whole->C, k = g->x->C;
-	struct tally forward = {
-	        2 * m * n * k + (has_bias ? m * n : 0), op_bytes(m * k + n * k + (has_bias ? n : 0)), op_bytes(m * n)};
+	struct tally forward = {2 * m * n * k + (has_bias ? m * n : 0), op_bytes(m * k + n * k + (has_bias ? n : 0)),
+	        op_bytes(m * n), m * n * k};
 	// dw always; dx unless the input is data; db is one addition a row.
 	struct tally backward = {4 * m * n * k + (has_bias ? m * n : 0), op_bytes(2 * m * n + m * k + n * k),
-	        op_bytes(m * k + n * k + (has_bias ? n : 0))};
+	        op_bytes(m * k + n * k + (has_bias ? n : 0)), 2 * m * n * k};
 	tape_count(tape, forward, backward);
 }
 

@@ -17,8 +17,7 @@ static void rope_backward(struct tape *tape, void *args)
 	struct rope back = a->rope;
 	back.backwards = !back.backwards;
 	const struct strided_out dx = {a->x->dx, a->x->b_stride, a->x->t_stride, op_gradient_take(a->x)};
-	const struct strided dout = {a->out->dx, a->out->b_stride, a->out->t_stride};
-	tape->backend->rope(&exec, dx, dout, a->x->B, a->x->T, a->x->C, &back);
+	tape->backend->rope(&exec, dx, op_gradient(a->out), a->x->B, a->x->T, a->x->C, &back);
 }
 
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope)
@@ -35,8 +34,8 @@ struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *r
 		return out;
 	}
 	const struct exec exec = op_exec(tape);
-	tape->backend->rope(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0},
-	        (struct strided){x->x, x->b_stride, x->t_stride}, x->B, x->T, x->C, rope);
+	tape->backend->rope(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, op_values(x), x->B,
+	        x->T, x->C, rope);
 	struct rope_args *a = tape_record(tape, rope_backward, sizeof(*a));
 	if (a)
 		*a = (struct rope_args){x, out, *rope};

@@ -15,16 +15,11 @@ static void rows_backward(struct tape *tape, void *args)
 	if (!out->is_live || !x->dx)
 		return;
 	const struct exec exec = op_exec(tape);
-	int accumulate = op_gradient_take(x);
-	for (int b = 0; b < x->B; b++) {
-		real *dx = x->dx + b * x->b_stride;
-		if (!accumulate)
-			for (int t = 0; t < x->T; t++)
-				for (int c = 0; c < x->C; c++)
-					dx[t * x->t_stride + c] = 0;
-		tape->backend->copy(&exec, dx + r->from * x->t_stride, x->t_stride, out->dx + b * out->b_stride,
-		        out->t_stride, out->T, out->C, 1);
-	}
+	if (!op_gradient_take(x))
+		op_gradient_clear(x);
+	for (int b = 0; b < x->B; b++)
+		tape->backend->copy(&exec, x->dx + b * x->b_stride + r->from * x->t_stride, x->t_stride,
+		        out->dx + b * out->b_stride, out->t_stride, out->T, out->C, 1);
 }
 
 static struct tensor *copy_rows(struct tape *tape, struct tensor *x, int from, int n)

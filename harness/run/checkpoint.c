@@ -13,10 +13,10 @@
 #include "harness/base/hash.h"
 #include "harness/run/run.h"
 
-static const char MAGIC[8] = "kvlabck1";
+static const char MAGIC[8] = "kvlabck2";
 
 struct stored_metric {
-	char name[48], split[16];
+	char name[48], split[80];
 	int64_t step;
 	double value;
 };
@@ -123,19 +123,6 @@ void checkpoint_remove(const char *path)
 	unlink(beside);
 }
 
-// Names and splits read from a file live as long as the program: there are few, and every log may point to them.
-static const char *intern(const char *text)
-{
-	static char *known[256];
-	static int n_known;
-	for (int i = 0; i < n_known; i++)
-		if (!strcmp(known[i], text))
-			return known[i];
-	if (n_known == (int)(sizeof(known) / sizeof(*known)))
-		BUG("more than %d names of metrics", n_known);
-	return known[n_known++] = strdup(text);
-}
-
 static int read_body(
         struct buffer *b, const char *identity, struct run_log *log, const struct checkpoint_block *block, int n_block)
 {
@@ -168,7 +155,7 @@ static int read_body(
 		if (take(&metrics, &m, sizeof(m)))
 			return -1;
 		m.name[sizeof(m.name) - 1] = m.split[sizeof(m.split) - 1] = '\0';
-		run_log_metric(log, intern(m.name), intern(m.split), (long)m.step, m.value);
+		run_log_metric(log, run_log_intern(m.name), run_log_intern(m.split), (long)m.step, m.value);
 	}
 	return 0;
 }

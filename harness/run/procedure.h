@@ -18,6 +18,7 @@ struct run_log; // harness/run/run.h: where metrics, progress and checkpoints go
 // What a point will take, before it runs. Flops over the whole run; bytes at its peak.
 struct cost {
 	double n_param, flops, memory_bytes, cache_bytes_per_token;
+	int is_counted; // the FLOPs are those of what is counted, and nobody executes them
 };
 
 struct procedure {

@@ -3,6 +3,11 @@
 //
 // The checkpoint of best validation accuracy is the one that is tested, so nothing is chosen on what is reported.
 // A loss that is not finite ends the run as `diverged`: a result, with everything measured so far.
+//
+// Tasks with slices (kinds of sequences: lengths, numbers of pairs, depths) also report accuracy and loss of each on
+// the tested weights. Their metrics' split is the purpose, a space and the slice's name: `test n_pair=8 length=64`. SQL
+// filters with `split like 'test %'` and reads a number out of it with
+// `cast(substr(split, instr(split, 'n_pair=') + 7) as integer)`.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +20,7 @@
 struct train {
 	int optimizer, schedule, batch, steps, warmup, eval_every, n_validation, n_test, stop_evals;
 	double lr, lr_floor, beta1, beta2, eps, weight_decay, clip, converged_at, stop_at;
+	int split, n_train; // enum task_split
 };
 
 #define FIELD(f) offsetof(struct train, f)
@@ -22,7 +28,8 @@ static const struct option options[] = {
         {"optimizer", OPTION_CHOICE, FIELD(optimizer), "adam", 0, 0, "adam|adamw", "adamw: weight_decay applies"},
         {"lr", OPTION_REAL, FIELD(lr), "0.001", 0, 10, NULL, "highest learning rate"},
         {"lr_floor", OPTION_REAL, FIELD(lr_floor), "0", 0, 10, NULL, "learning rate at the last step of a schedule"},
-        {"schedule", OPTION_CHOICE, FIELD(schedule), "constant", 0, 0, "constant|linear|cosine", "after the warm-up"},
+        {"schedule", OPTION_CHOICE, FIELD(schedule), "constant", 0, 0, "constant|linear|cosine|cosine_product",
+                "after the warm-up (cosine_product: over all steps, times the warm-up)"},
         {"warmup", OPTION_INT, FIELD(warmup), "0", 0, 1 << 30, NULL, "steps of linear rise"},
         {"beta1", OPTION_REAL, FIELD(beta1), "0.9", 0, 0.999999, NULL, "Adam: decay of the first moment"},
         {"beta2", OPTION_REAL, FIELD(beta2), "0.999", 0, 0.999999, NULL, "Adam: decay of the second moment"},
@@ -39,6 +46,10 @@ static const struct option options[] = {
         {"stop_at", OPTION_REAL, FIELD(stop_at), "0", 0, 1, NULL, "stop at this validation accuracy; 0: use all steps"},
         {"stop_evals", OPTION_INT, FIELD(stop_evals), "1", 1, 1 << 30, NULL,
                 "evaluations in a row at stop_at before stopping"},
+        {"split", OPTION_CHOICE, FIELD(split), "stream", 0, 0, "stream|content",
+                "content: no test sequence is ever trained on; stream: that is left to chance", 1},
+        {"n_train", OPTION_INT, FIELD(n_train), "0", 0, 1 << 30, NULL,
+                "training sequences, used again each epoch; 0: always new ones", 1},
         {NULL},
 };
 
@@ -47,6 +58,24 @@ struct progress_state {
 	long step, best_step, converged_step, n_loss, n_at_stop; // n_at_stop: evaluations in a row at stop_at or above
 	double best_accuracy, loss_sum;
 };
+
+static struct task_data data_of(const struct setup *setup)
+{
+	const struct train *c = setup->procedure_config;
+	return (struct task_data){.task = setup->task,
+	        .config = setup->task_config,
+	        .split = (enum task_split)c->split,
+	        .n_train = c->n_train,
+	        .batch = c->batch};
+}
+
+static int check_evaluated(const char *key, int n, long n_there, const char *purpose, struct err *err)
+{
+	if (n_there && n > n_there)
+		return err_set(
+		        err, "%s %d is more than the %ld %s sequences that the task has", key, n, n_there, purpose);
+	return 0;
+}
 
 static int check(const struct setup *setup, struct err *err)
 {
@@ -58,14 +87,20 @@ static int check(const struct setup *setup, struct err *err)
 	if (c->lr_floor > c->lr)
 		return err_set(err, "lr_floor %g is above lr %g", c->lr_floor, c->lr);
 	const struct model_config *model = setup->model;
-	if (setup->task->shape(setup->task_config).T > model->n_ctx)
+	const struct task_shape shape = setup->task->shape(setup->task_config);
+	const struct task_data data = data_of(setup);
+	if (shape.T > model->n_ctx)
 		return err_set(err, "sequences of the task are longer than n_ctx %d", model->n_ctx);
-	return 0;
+	if (check_evaluated("n_validation", c->n_validation, shape.n_validation, "validation", err) ||
+	        check_evaluated("n_test", c->n_test, shape.n_test, "test", err) || task_data_check(&data, err))
+		return -1;
+	return trainer_check_cache(setup, err);
 }
 
-static double n_evaluation(const struct train *c)
+static double n_evaluation(const struct train *c, int has_slices)
 {
-	return (double)((c->steps + c->eval_every - 1) / c->eval_every) * c->n_validation + c->n_test;
+	const double n_time = (double)((c->steps + c->eval_every - 1) / c->eval_every);
+	return (n_time + has_slices) * c->n_validation + c->n_test;
 }
 
 static int estimate(const struct setup *setup, struct cost *cost, struct err *err)
@@ -74,13 +109,18 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct train *c = setup->procedure_config;
 	const struct model_config *model = setup->model;
 	const struct attn_dims dims = model_attn_dims(model);
+	const struct task_shape shape = setup->task->shape(setup->task_config);
+	const int has_slices = shape.n_slice > 1;
 	struct step_cost step = trainer_count(setup, c->batch);
 	cost->n_param = (double)step.n_param;
-	cost->flops =
-	        c->steps * (step.forward.flops + step.backward.flops) + n_evaluation(c) * step.forward.flops / c->batch;
+	cost->flops = c->steps * (step.forward.flops + step.backward.flops) +
+	              n_evaluation(c, has_slices) * step.forward.flops / c->batch;
 	// Values, gradients, two moments and the best weights; activations and their gradients.
 	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
-	cost->cache_bytes_per_token = cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_token;
+	const struct cache_bytes cache = cache_count(setup->cache, setup->variant, &dims, setup->variant_config);
+	cost->cache_bytes_per_token = cache.per_token;
+	if (trainer_has_cache(setup))
+		cost->memory_bytes += c->batch * (cache.per_sequence + cache.per_token * shape.T);
 	return 0;
 }
 
@@ -117,7 +157,7 @@ static int save(struct training *t, struct err *err)
 static int evaluate(struct training *t)
 {
 	struct progress_state *s = &t->state;
-	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation);
+	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation, NULL);
 	const double accuracy = (double)loss.hits / (double)loss.n;
 	run_log_metric(t->log, "loss", "train", s->step, s->loss_sum / (double)s->n_loss);
 	run_log_metric(t->log, "loss", "validation", s->step, loss.mean);
@@ -164,6 +204,29 @@ static int steps(struct training *t, struct err *err)
 	return 0;
 }
 
+// Loss and accuracy of the first n sequences of a purpose, as a whole and by slice.
+static void report_evaluation(struct training *t, enum rng_purpose purpose, const char *split, long n)
+{
+	struct trainer *trainer = &t->trainer;
+	const int n_slice = trainer->shape.n_slice;
+	struct loss *slice = n_slice > 1 ? arena_alloc(&trainer->run, (size_t)n_slice * sizeof(*slice)) : NULL;
+	const struct loss whole = trainer_evaluate(trainer, purpose, n, slice);
+	if (purpose == RNG_TEST) { // the whole validation set is in the log already
+		run_log_metric(t->log, "loss", split, -1, whole.mean);
+		run_log_metric(t->log, "accuracy", split, -1, (double)whole.hits / (double)whole.n);
+	}
+	for (int s = 0; slice && s < n_slice; s++) {
+		char name[64], text[80];
+		if (!slice[s].n) // fewer sequences than slices
+			continue;
+		trainer->data.task->slice_name(trainer->data.config, s, name, sizeof(name));
+		snprintf(text, sizeof(text), "%s %s", split, name);
+		run_log_metric(t->log, "loss", run_log_intern(text), -1, slice[s].mean);
+		run_log_metric(
+		        t->log, "accuracy", run_log_intern(text), -1, (double)slice[s].hits / (double)slice[s].n);
+	}
+}
+
 static void report(struct training *t, const struct setup *setup, int diverged)
 {
 	const struct progress_state *s = &t->state;
@@ -173,9 +236,9 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	const double flops = step.forward.flops + step.backward.flops;
 	if (s->best_step) {
 		memcpy(t->trainer.model.x, t->best, (size_t)t->trainer.model.n_padded * sizeof(real));
-		const struct loss test = trainer_evaluate(&t->trainer, RNG_TEST, c->n_test);
-		run_log_metric(log, "loss", "test", -1, test.mean);
-		run_log_metric(log, "accuracy", "test", -1, (double)test.hits / (double)test.n);
+		report_evaluation(t, RNG_TEST, "test", c->n_test);
+		if (t->trainer.shape.n_slice > 1)
+			report_evaluation(t, RNG_VALIDATION, "validation", c->n_validation);
 		run_log_metric(log, "best_accuracy", "validation", -1, s->best_accuracy);
 		run_log_metric(log, "best_step", "validation", -1, (double)s->best_step);
 	}
@@ -184,11 +247,16 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	run_log_metric(log, "steps", "train", -1, (double)s->step);
 	run_log_metric(log, "diverged", "train", -1, diverged);
 	run_log_metric(log, "chance", "count", -1, t->trainer.shape.chance);
+	if (t->trainer.shape.content_hash) // as many bits as a number holds exactly
+		run_log_metric(
+		        log, "corpus_hash", "count", -1, (double)(t->trainer.shape.content_hash & ((1ULL << 52) - 1)));
 	run_log_metric(log, "n_param", "count", -1, (double)step.n_param);
 	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
 	const struct attn_dims dims = model_attn_dims(setup->model);
-	run_log_metric(log, "cache_bytes_per_token", "count", -1,
-	        cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_token);
+	const struct cache_bytes cache = cache_count(setup->cache, setup->variant, &dims, setup->variant_config);
+	run_log_metric(log, "cache_bytes_per_token", "count", -1, cache.per_token);
+	if (cache.per_sequence > 0) // does not grow with the length
+		run_log_metric(log, "cache_bytes_per_sequence", "count", -1, cache.per_sequence);
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)
@@ -206,6 +274,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	        .steps = c->steps};
 	struct training t = {.config = c, .log = log};
 	trainer_init(&t.trainer, setup, &optimizer, c->batch, seed, n_thread);
+	t.trainer.data = data_of(setup);
 	t.best = arena_zalloc(&t.trainer.run, (size_t)t.trainer.model.n_padded * sizeof(real));
 	t.state.best_accuracy = -1;
 	log->checkpointed_s = clock_s();

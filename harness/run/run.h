@@ -28,8 +28,11 @@ struct run_log {
 
 void run_log_init(struct run_log *log);
 void run_log_release(struct run_log *log);
-// name and split must outlive the log (literals, or strings interned by run_log_read).
+// name and split must outlive the log (literals, or strings of run_log_intern).
 void run_log_metric(struct run_log *log, const char *name, const char *split, long step, double value);
+// The same text, living as long as the program: names and splits that are made at run time are few, and every log may
+// point to them.
+const char *run_log_intern(const char *text);
 
 // --- checkpoints -----------------------------------------------------------------------------------------------
 // One file: an identity (what run this is the state of), the metrics so far, and blocks of memory. Written beside the

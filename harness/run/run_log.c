@@ -27,3 +27,18 @@ void run_log_metric(struct run_log *log, const char *name, const char *split, lo
 	}
 	log->metric[log->n_metric++] = (struct metric){name, split, step, value};
 }
+
+const char *run_log_intern(const char *text)
+{
+	static char **known;
+	static size_t n_known;
+	for (size_t i = 0; i < n_known; i++)
+		if (!strcmp(known[i], text))
+			return known[i];
+	if (n_known % 64 == 0)
+		known = realloc(known, (n_known + 64) * sizeof(*known));
+	char *copy = strdup(text);
+	if (!known || !copy)
+		die_no_memory(strlen(text));
+	return known[n_known++] = copy;
+}

@@ -6,12 +6,36 @@
 
 enum { STEP_CHUNK = 32 << 20, SCRATCH_CHUNK = 4 << 20, RUN_CHUNK = 1 << 20 };
 
+int trainer_has_cache(const struct setup *setup)
+{
+	const struct cache_config *cache = setup->cache;
+	return cache && (cache->k_dtype != DTYPE_F32 || cache->v_dtype != DTYPE_F32);
+}
+
+static int init_cache(
+        struct cache *cache, const struct setup *setup, int batch, int T, struct arena *arena, struct err *err)
+{
+	const struct attn_dims dims = model_attn_dims(setup->model);
+	return cache_init(cache, setup->cache, setup->variant, &dims, setup->variant_config, batch, T, arena, err);
+}
+
+int trainer_check_cache(const struct setup *setup, struct err *err)
+{
+	if (!trainer_has_cache(setup))
+		return 0;
+	struct cache cache;
+	struct arena memory;
+	arena_init(&memory, RUN_CHUNK);
+	const int status = init_cache(&cache, setup, 1, 1, &memory, err);
+	arena_release(&memory);
+	return status;
+}
+
 void trainer_init(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
         uint64_t seed, int n_thread)
 {
 	memset(t, 0, sizeof(*t));
-	t->task = setup->task;
-	t->task_config = setup->task_config;
+	t->data = (struct task_data){.task = setup->task, .config = setup->task_config, .batch = batch};
 	t->shape = setup->task->shape(setup->task_config);
 	t->seed = seed;
 	t->batch = batch;
@@ -24,6 +48,12 @@ void trainer_init(struct trainer *t, const struct setup *setup, const struct opt
 	optimizer_init(&t->optimizer, optimizer, &t->model, &t->run);
 	t->tokens = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.T * sizeof(int));
 	t->targets = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(int));
+	if (trainer_has_cache(setup)) {
+		struct err err = {0};
+		t->cache = arena_alloc(&t->run, sizeof(*t->cache));
+		if (init_cache(t->cache, setup, batch, t->shape.T, &t->run, &err))
+			BUG("%s", err.message);
+	}
 	t->tape = (struct tape){.backend = &backend_cpu,
 	        .n_thread = n_thread,
 	        .step = &t->step,
@@ -38,28 +68,29 @@ void trainer_release(struct trainer *t)
 	arena_release(&t->scratch);
 }
 
-static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, int n)
+// Sequences first, first + stride, ...
+static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, long stride, int n)
 {
 	for (int i = 0; i < n; i++)
-		t->task->draw(t->task_config, t->seed, purpose, (uint64_t)(first + i),
+		task_draw(&t->data, t->seed, purpose, (uint64_t)(first + i * stride),
 		        t->tokens + (ptrdiff_t)i * t->shape.T, t->targets + (ptrdiff_t)i * t->shape.n_target);
 }
 
-static struct loss forward(struct trainer *t, enum tape_mode mode, int n)
+static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct cache *cache)
 {
 	arena_reset(&t->step);
 	tape_begin(&t->tape, mode);
 	struct tensor *logits = model_forward(
-	        &t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, NULL);
+	        &t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache);
 	return op_cross_entropy(&t->tape, logits, t->targets);
 }
 
 struct loss trainer_gradients(struct trainer *t, long step)
 {
-	draw_batch(t, RNG_TRAIN, (step - 1) * t->batch, t->batch);
+	draw_batch(t, RNG_TRAIN, (step - 1) * t->batch, 1, t->batch);
 	model_clear_gradients(&t->model);
 	t->tape.dropout_step = (unsigned long long)step;
-	struct loss loss = forward(t, TAPE_RECORD, t->batch);
+	struct loss loss = forward(t, TAPE_RECORD, t->batch, NULL);
 	tape_backward(&t->tape);
 	model_settle_gradients(&t->model);
 	return loss;
@@ -75,19 +106,54 @@ struct loss trainer_step(struct trainer *t, long step)
 	return loss;
 }
 
-struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n)
+// The first n sequences of the batch in work. A cache is of a whole batch: its other rows repeat the first sequence and
+// are not scored.
+static struct loss evaluate_batch(struct trainer *t, int n)
+{
+	const int T = t->shape.T, n_target = t->shape.n_target;
+	if (!t->cache)
+		return forward(t, TAPE_RUN, n, NULL);
+	for (int i = n; i < t->batch; i++) {
+		memcpy(t->tokens + (ptrdiff_t)i * T, t->tokens, (size_t)T * sizeof(int));
+		memset(t->targets + (ptrdiff_t)i * n_target, -1, (size_t)n_target * sizeof(int));
+	}
+	cache_clear(t->cache);
+	return forward(t, TAPE_RUN, t->batch, t->cache);
+}
+
+// What evaluate sums up: mean is a sum until it is divided.
+static void add_loss(struct loss *sum, double nats, struct loss part)
+{
+	sum->mean += nats;
+	sum->n += part.n;
+	sum->hits += part.hits;
+}
+
+static struct loss divided(struct loss sum)
+{
+	sum.mean /= sum.n ? (double)sum.n : 1;
+	return sum;
+}
+
+struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct loss *slice)
 {
 	struct loss all = {0, 0, 0};
-	for (long first = 0; first < n; first += t->batch) {
-		int size = n - first < t->batch ? (int)(n - first) : t->batch;
-		draw_batch(t, purpose, first, size);
-		struct loss part = forward(t, TAPE_RUN, size);
-		all.mean += part.mean * (double)part.n;
-		all.n += part.n;
-		all.hits += part.hits;
+	// Slice by slice, since a batch has one loss: sequence `index` is of slice index % n_slice.
+	const long n_slice = slice && t->shape.n_slice ? t->shape.n_slice : 1;
+	for (long s = 0; s < n_slice; s++) {
+		struct loss sum = {0, 0, 0};
+		for (long first = s; first < n; first += t->batch * n_slice) {
+			const long left = (n - first + n_slice - 1) / n_slice;
+			const int size = left < t->batch ? (int)left : t->batch;
+			draw_batch(t, purpose, first, n_slice, size);
+			const struct loss part = evaluate_batch(t, size);
+			add_loss(&sum, part.mean * (double)part.n, part);
+		}
+		if (slice)
+			slice[s] = divided(sum);
+		add_loss(&all, sum.mean, sum);
 	}
-	all.mean /= all.n ? (double)all.n : 1;
-	return all;
+	return divided(all);
 }
 
 struct step_cost trainer_count(const struct setup *setup, int batch)

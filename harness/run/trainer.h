@@ -3,6 +3,9 @@
 //
 // trainer_init, then any number of trainer_step (numbered from 1) and trainer_evaluate, then trainer_release. Memory is
 // taken by the first step and the first evaluation; after that no step allocates (tested by trainer->step.n_grow).
+//
+// Accuracy is measured through what is stored: where the setup's cache has a type other than f32, evaluations go
+// through a cache of that type (one prefill of the whole sequence). Training has no cache.
 #ifndef KVLAB_RUN_TRAINER_H
 #define KVLAB_RUN_TRAINER_H
 #include "harness/model/optimizer.h"
@@ -13,8 +16,7 @@ extern "C" {
 #endif
 
 struct trainer {
-	const struct task *task;
-	const void *task_config;
+	struct task_data data; // trainer_init: an endless stream; may be changed before the first step
 	struct task_shape shape;
 	uint64_t seed;
 	int batch;
@@ -23,9 +25,10 @@ struct trainer {
 	struct optimizer optimizer;
 	struct tape tape;
 	int *tokens, *targets; // of the batch in work: (batch, T), (batch, n_target)
+	struct cache *cache;   // of evaluations; NULL with f32, whose bits are those of no cache
 };
 
-// Draws initial weights from seed. config's shape must be resolved and checked.
+// Draws initial weights from seed. config's shape must be resolved and checked, and so must its cache.
 void trainer_init(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
         uint64_t seed, int n_thread);
 void trainer_release(struct trainer *t);
@@ -34,8 +37,13 @@ void trainer_release(struct trainer *t);
 struct loss trainer_step(struct trainer *t, long step);
 // Gradients only, no update: for benches and tests.
 struct loss trainer_gradients(struct trainer *t, long step);
-// Mean loss and hits over sequences 0..n-1 of a stream, dropout off.
-struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n);
+// Mean loss and hits over sequences 0..n-1 of a stream, dropout off. slice: the same over each slice of the task
+// (shape.n_slice of them), which add up to the whole; may be NULL.
+struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct loss *slice);
+// Whether evaluations go through a cache: with everything in f32 it would change no bit.
+int trainer_has_cache(const struct setup *setup);
+// 0, or -1 with the sentence why this setup cannot be evaluated through its cache.
+int trainer_check_cache(const struct setup *setup, struct err *err);
 
 // What one step costs, by counting (no memory, no data): tallies of forward and backward, and bytes of tensors.
 struct step_cost {

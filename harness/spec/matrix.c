@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Fixed settings, and the look-up of everything that a spec names: after matrix_check() only values that depend on
 // each other (dims that do not divide) can still be wrong.
-#include "harness/spec/matrix.h"
+#include "harness/spec/match.h"
 
 #include <string.h>
 
@@ -79,14 +79,14 @@ static int add_candidate(struct matrix *m, enum section_id id, const char *name,
 	return 0;
 }
 
-// What each section may choose: the values of its axis, or the one it is set to.
+// What each section may choose: the values of its axis, or the one it is set to, and what match's reference has.
 static int find_candidates(struct matrix *m)
 {
 	for (int i = 0; i < N_SECTION; i++) {
 		enum section_id id = (enum section_id)i;
 		const char *selector = section_selector(id), *name = section_name(id, m->procedure);
 		if (!selector) {
-			add_candidate(m, id, m->procedure->name, m->root);
+			add_candidate(m, id, section_choice(id, m->procedure), m->root);
 			continue;
 		}
 		const struct axis *axis = matrix_axis(m, id, selector);
@@ -104,6 +104,13 @@ static int find_candidates(struct matrix *m)
 			        "missing key '%s' in '%s' ('kvlab list %s' shows what there is)", selector, name,
 			        section_kind(id));
 		if (add_candidate(m, id, setting->node->text, setting->node))
+			return -1;
+	}
+	for (int i = 0; i < m->match.n_reference; i++) {
+		const struct setting *s = &m->match.reference[i];
+		const char *selector = section_selector(s->path.section);
+		if (selector && strcmp(selector, s->path.key) == 0 &&
+		        add_candidate(m, s->path.section, s->node->text, s->node))
 			return -1;
 	}
 	return 0;
@@ -133,8 +140,7 @@ static const char *nearest_key(const struct matrix *m, const struct path *path)
 	return word_nearest(known, path->key);
 }
 
-// Whether the path exists for some candidate; `is_sweep` tells how the user wrote it.
-static int check_path(const struct matrix *m, const struct path *path, const struct node *key, int is_sweep)
+int path_check(const struct matrix *m, const struct path *path, const struct node *key, const char *what)
 {
 	if (is_selector(path))
 		return 0;
@@ -143,11 +149,11 @@ static int check_path(const struct matrix *m, const struct path *path, const str
 			return 0;
 	const char *near = nearest_key(m, path), *section = section_name(path->section, m->procedure);
 	const char *chosen = m->candidate[path->section][0].choice.name, *kind = section_kind(path->section);
-	if (is_sweep && near)
-		return node_fail(m->err, key, "sweep path '%s' does not exist (did you mean '%s.%s'?)", path->text,
-		        section, near);
-	if (is_sweep)
-		return node_fail(m->err, key, "sweep path '%s' does not exist ('kvlab list %s %s' shows the options)",
+	if (what && near)
+		return node_fail(
+		        m->err, key, "%s '%s' does not exist (did you mean '%s.%s'?)", what, path->text, section, near);
+	if (what)
+		return node_fail(m->err, key, "%s '%s' does not exist ('kvlab list %s %s' shows the options)", what,
 		        path->text, kind, chosen);
 	if (near)
 		return node_fail(
@@ -156,8 +162,7 @@ static int check_path(const struct matrix *m, const struct path *path, const str
 	        section, kind, chosen);
 }
 
-// Tries a value on every candidate that has the option; one that takes it is enough.
-static int check_value(const struct matrix *m, const struct path *path, const struct value *value)
+int value_check(const struct matrix *m, const struct path *path, const struct value *value)
 {
 	struct err cause = {0};
 	int id = path->section;
@@ -183,10 +188,10 @@ static int check_value(const struct matrix *m, const struct path *path, const st
 
 static int check_axis(const struct matrix *m, const struct axis *axis)
 {
-	if (check_path(m, &axis->path, axis->node, 1))
+	if (path_check(m, &axis->path, axis->node, "sweep path"))
 		return -1;
 	for (int k = 0; k < axis->n_value; k++)
-		if (check_value(m, &axis->path, &axis->value[k]))
+		if (value_check(m, &axis->path, &axis->value[k]))
 			return -1;
 	return 0;
 }
@@ -210,8 +215,8 @@ int matrix_check(struct matrix *m)
 		return -1;
 	for (int i = 0; i < m->n_setting; i++) {
 		const struct setting *s = &m->setting[i];
-		if (check_path(m, &s->path, s->key, 0) ||
-		        check_value(m, &s->path, &(struct value){s->node->text, s->node}))
+		if (path_check(m, &s->path, s->key, NULL) ||
+		        value_check(m, &s->path, &(struct value){s->node->text, s->node}))
 			return -1;
 	}
 	for (int i = 0; i < m->n_axis; i++) {
@@ -232,5 +237,5 @@ int matrix_check(struct matrix *m)
 			if (check_axis(m, &m->exclude[i].condition[k]))
 				return -1;
 	name_axes(m);
-	return 0;
+	return match_check(m);
 }

@@ -46,6 +46,25 @@ struct exclude {
 	struct axis *condition; // a path and the values that match
 };
 
+// The `match:` section (match.h).
+enum match_metric { MATCH_CACHE_BYTES, MATCH_PARAMS, MATCH_FLOPS, N_MATCH_METRIC };
+struct match_by {
+	const char *variant;    // whose option this is; NULL: everyone's
+	const struct node *key; // in a mapping by variant
+	const struct node *node;
+	struct path path;
+};
+struct match {
+	const struct node *node; // NULL: the spec has none
+	const struct node *to;   // a number, or the reference's settings
+	enum match_metric metric;
+	double number; // what to reach, unless there is a reference
+	double within; // largest relative gap
+	int n_reference, n_by;
+	struct setting *reference; // what the reference point has otherwise than the point itself
+	struct match_by *by;
+};
+
 // One possible choice of a section, with a config to try values on.
 struct candidate {
 	struct choice choice;
@@ -63,6 +82,7 @@ struct matrix {
 	struct setting setting[SETTINGS_MOST];
 	struct axis axis[AXES_MOST]; // product axes, then zip axes
 	struct exclude exclude[EXCLUDES_MOST];
+	struct match match;
 	int n_candidate[N_SECTION];
 	struct candidate candidate[N_SECTION][CHOICES_MOST];
 };
@@ -73,6 +93,13 @@ int matrix_section(struct matrix *m, enum section_id id, const struct node *sect
 int sweep_read(struct matrix *m, const struct node *sweep);
 // A list of scalars or a range ({from, to, step} or {from, to, times}) as values. `what` names it in messages.
 int values_read(struct matrix *m, const struct node *node, const char *what, int *n_value, struct value **value);
+// Splits "task.n_key"; whether the key exists is known only when every choice is (path_check). `what` names it in
+// messages: "sweep path".
+int path_read(struct matrix *m, const struct node *node, const char *what, struct path *path);
+// Whether some candidate has the option. `what` as above; NULL: the key stands in its own section.
+int path_check(const struct matrix *m, const struct path *path, const struct node *node, const char *what);
+// Whether some candidate with that option takes the value.
+int value_check(const struct matrix *m, const struct path *path, const struct value *value);
 // Looks every name and path up and tries every value on its option.
 int matrix_check(struct matrix *m);
 // The setting of a path, or NULL.

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/spec/matrix.h"
+#include "harness/spec/match.h"
 
 struct draft {
 	struct matrix *m;
@@ -13,6 +13,9 @@ struct draft {
 	const struct candidate *chosen[N_SECTION];
 	void *config[N_SECTION];
 	char *label;
+	// Settings that count more than those of the spec: what a reference point has otherwise.
+	int n_override;
+	const struct setting *override;
 };
 
 static const struct value *axis_value(const struct draft *d, int axis)
@@ -48,11 +51,20 @@ static void advance(struct draft *d)
 
 // --- one point ----------------------------------------------------------------------------------------------
 
+static int is_choice(const struct path *path)
+{
+	const char *selector = section_selector(path->section);
+	return selector && strcmp(selector, path->key) == 0;
+}
+
 static const char *chosen_name(const struct draft *d, enum section_id id)
 {
 	const char *selector = section_selector(id);
 	if (!selector)
-		return d->m->procedure->name;
+		return section_choice(id, d->m->procedure);
+	for (int i = 0; i < d->n_override; i++)
+		if (d->override[i].path.section == id && strcmp(d->override[i].path.key, selector) == 0)
+			return d->override[i].node->text;
 	for (int i = 0; i < d->m->n_axis; i++) {
 		const struct path *path = &d->m->axis[i].path;
 		if (path->section == id && strcmp(path->key, selector) == 0)
@@ -93,8 +105,7 @@ static int apply_axes(struct draft *d, FILE *label)
 		const struct axis *axis = &d->m->axis[i];
 		const struct value *value = axis_value(d, i);
 		const struct choice *choice = &d->chosen[axis->path.section]->choice;
-		const char *selector = section_selector(axis->path.section);
-		if (selector && strcmp(selector, axis->path.key) == 0) {
+		if (is_choice(&axis->path)) {
 			fprintf(label, "%s%s=%s", gap, axis->label, value->text);
 			gap = " ";
 			continue;
@@ -149,14 +160,12 @@ static int condition_holds(const struct draft *d, const struct axis *condition)
 {
 	const struct candidate *c = d->chosen[condition->path.section];
 	const struct option *option = option_find(c->choice.options, condition->path.key);
-	const char *selector = section_selector(condition->path.section);
-	int is_choice = selector && strcmp(selector, condition->path.key) == 0;
 	for (int i = 0; i < condition->n_value; i++) {
 		struct err refused = {0}; // a value of another choice's option cannot match here
 		const char *text = condition->value[i].text;
-		if (is_choice && strcmp(c->choice.name, text) == 0)
+		if (is_choice(&condition->path) && strcmp(c->choice.name, text) == 0)
 			return 1;
-		if (!is_choice && option &&
+		if (!is_choice(&condition->path) && option &&
 		        !option_set(c->choice.options, c->scratch, condition->path.key, text, &refused) &&
 		        option_equal(option, c->scratch, d->config[condition->path.section]))
 			return 1;
@@ -219,13 +228,64 @@ static const struct node *place_of(const struct draft *d, const char *message, e
 	return m->section[blamed] ? m->section[blamed] : m->root;
 }
 
+static void put(const struct draft *d, struct setup *setup)
+{
+	memset(setup, 0, sizeof(*setup));
+	for (int id = 0; id < N_SECTION; id++)
+		setup_put(setup, &d->chosen[id]->choice, d->config[id]);
+}
+
+// The metric of the point that this one is to be matched to.
+static int reference(const struct draft *d, double *target)
+{
+	struct matrix *m = d->m;
+	struct draft other = *d;
+	struct setup setup;
+	struct err cause = {0};
+	*target = m->match.number;
+	if (m->match.n_reference == 0)
+		return 0;
+	other.override = m->match.reference;
+	other.n_override = m->match.n_reference;
+	if (build(&other, ""))
+		return -1;
+	for (int i = 0; i < other.n_override; i++) {
+		const struct setting *s = &other.override[i];
+		const struct choice *choice = &other.chosen[s->path.section]->choice;
+		const int rc = is_choice(&s->path) ? 1 : apply(&other, &s->path, s->node->text, s->node);
+		if (rc < 0)
+			return -1;
+		if (rc == 0)
+			return node_fail(m->err, s->key, "%s '%s' of the reference has no option '%s'",
+			        section_kind(choice->id), choice->name, s->path.key);
+	}
+	put(&other, &setup);
+	if (match_measure(&m->match, &setup, target, &cause))
+		return node_fail(m->err, m->match.to, "point '%s': its reference: %s", d->label, cause.message);
+	return 0;
+}
+
+static int match(struct draft *d, struct spec_point *point)
+{
+	struct match_result result;
+	double target;
+	if (reference(d, &target) || match_solve(d->m, &point->setup, d->label, target, &result))
+		return -1;
+	point->match_target = result.target;
+	point->match_reached = result.reached;
+	d->label = arena_printf(d->m->arena, "%s%s%s=%d", d->m->n_axis ? d->label : "", d->m->n_axis ? " " : "",
+	        result.option->key, result.value);
+	return 0;
+}
+
 static int finish(struct draft *d, struct spec_point *point)
 {
 	struct err cause = {0};
 	enum section_id blamed;
 	memset(point, 0, sizeof(*point));
-	for (int id = 0; id < N_SECTION; id++)
-		setup_put(&point->setup, &d->chosen[id]->choice, d->config[id]);
+	put(d, &point->setup);
+	if (d->m->match.node && match(d, point))
+		return -1;
 	if (setup_check(&point->setup, &blamed, &cause)) {
 		const struct node *place = place_of(d, cause.message, blamed);
 		if (d->m->n_axis == 0)

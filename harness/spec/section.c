@@ -3,22 +3,40 @@
 
 #include <string.h>
 
+#include "harness/model/cache.h"
+
+// The one row that a registry of caches would have.
+struct cache_kind {
+	const char *name, *summary;
+};
+static const struct cache_kind cache_kind = {"cache", "how the cached streams are stored: types and their scales"};
+
 const char *section_selector(enum section_id id)
 {
-	static const char *const key[N_SECTION] = {"family", "name", "name", NULL};
+	static const char *const key[N_SECTION] = {"family", "name", "name", NULL, NULL};
 	return key[id];
 }
 
 const char *section_kind(enum section_id id)
 {
-	static const char *const kind[N_SECTION] = {"family", "variant", "task", "procedure"};
+	static const char *const kind[N_SECTION] = {"family", "variant", "task", "procedure", "cache"};
 	return kind[id];
 }
 
 const char *section_name(enum section_id id, const struct procedure *procedure)
 {
-	static const char *const name[N_SECTION] = {"model", "variant", "task", NULL};
+	static const char *const name[N_SECTION] = {"model", "variant", "task", NULL, "cache"};
 	return id == SECTION_PROCEDURE ? procedure->section : name[id];
+}
+
+const char *section_choice(enum section_id id, const struct procedure *procedure)
+{
+	return id == SECTION_PROCEDURE ? procedure->name : cache_kind.name;
+}
+
+int section_is_optional(enum section_id id)
+{
+	return id == SECTION_CACHE;
 }
 
 static struct choice choice_of(enum section_id id, const void *what)
@@ -49,6 +67,12 @@ static struct choice choice_of(enum section_id id, const void *what)
 		choice.config_bytes = task->config_bytes;
 		break;
 	}
+	case SECTION_CACHE:
+		choice.name = cache_kind.name;
+		choice.summary = cache_kind.summary;
+		choice.options = cache_options;
+		choice.config_bytes = sizeof(struct cache_config);
+		break;
 	default: {
 		const struct procedure *procedure = what;
 		choice.name = procedure->name;
@@ -70,6 +94,8 @@ static const void *find_by_name(enum section_id id, const char *name)
 		return variant_find(name);
 	case SECTION_TASK:
 		return task_find(name);
+	case SECTION_CACHE:
+		return strcmp(name, cache_kind.name) == 0 ? &cache_kind : NULL;
 	default:
 		return procedure_find(name);
 	}
@@ -80,6 +106,7 @@ int choice_at(struct choice *choice, enum section_id id, int i)
 	const void *what = id == SECTION_MODEL     ? (const void *)family_list[i]
 	                   : id == SECTION_VARIANT ? (const void *)variant_list[i]
 	                   : id == SECTION_TASK    ? (const void *)task_list[i]
+	                   : id == SECTION_CACHE   ? (i == 0 ? &cache_kind : NULL)
 	                                           : (const void *)procedure_list[i];
 	if (!what)
 		return -1;
@@ -136,6 +163,9 @@ void setup_put(struct setup *setup, const struct choice *choice, void *config)
 		setup->task = choice->what;
 		setup->task_config = config;
 		break;
+	case SECTION_CACHE:
+		setup->cache = config;
+		break;
 	default:
 		setup->procedure = choice->what;
 		setup->procedure_config = config;
@@ -145,12 +175,19 @@ void setup_put(struct setup *setup, const struct choice *choice, void *config)
 
 struct choice setup_choice(const struct setup *setup, enum section_id id, void **config)
 {
-	const void *const what[N_SECTION] = {setup->family, setup->variant, setup->task, setup->procedure};
+	const void *const what[N_SECTION] = {
+	        setup->family,
+	        setup->variant,
+	        setup->task,
+	        setup->procedure,
+	        &cache_kind,
+	};
 	void *const configs[N_SECTION] = {
 	        setup->model,
 	        setup->variant_config,
 	        setup->task_config,
 	        setup->procedure_config,
+	        setup->cache,
 	};
 	*config = configs[id];
 	return choice_of(id, what[id]);
@@ -168,6 +205,9 @@ int setup_check(struct setup *setup, enum section_id *blamed, struct err *err)
 	struct attn_dims dims = model_attn_dims(setup->model);
 	*blamed = SECTION_VARIANT;
 	if (setup->variant->check && setup->variant->check(&dims, setup->variant_config, err))
+		return -1;
+	*blamed = SECTION_CACHE;
+	if (cache_check(setup->cache, err))
 		return -1;
 	*blamed = SECTION_PROCEDURE;
 	if (setup->procedure->check && setup->procedure->check(setup, err))

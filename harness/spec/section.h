@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The four sections of a setup seen alike: each begins with a choice from the registry (a model's family, a
-// variant's, task's or procedure's name) and goes on with the options of what was chosen.
+// The sections of a setup seen alike: each begins with a choice from the registry (a model's family, a variant's,
+// task's or procedure's name) and goes on with the options of what was chosen. The cache's has one choice only,
+// "cache".
 #ifndef KVLAB_SPEC_SECTION_H
 #define KVLAB_SPEC_SECTION_H
 #include "harness/spec/setup.h"
@@ -8,19 +9,24 @@
 extern "C" {
 #endif
 
-enum section_id { SECTION_MODEL, SECTION_VARIANT, SECTION_TASK, SECTION_PROCEDURE, N_SECTION };
+enum section_id { SECTION_MODEL, SECTION_VARIANT, SECTION_TASK, SECTION_PROCEDURE, SECTION_CACHE, N_SECTION };
 
-// Key of the choice inside its section: "family" or "name". The procedure is chosen at top level: NULL.
+// Key of the choice inside its section: "family" or "name". NULL for the procedure, which is chosen at top level, and
+// for the cache, which is not chosen.
 const char *section_selector(enum section_id id);
-// "family", "variant", "task", "procedure": what messages call the choice, and `kvlab list` its kind.
+// "family", "variant", "task", "procedure", "cache": what messages call the choice, and `kvlab list` its kind.
 const char *section_kind(enum section_id id);
-// "model", "variant", "task" and the procedure's own section name.
+// "model", "variant", "task", "cache" and the procedure's own section name.
 const char *section_name(enum section_id id, const struct procedure *procedure);
+// What a section without a selector has chosen: the procedure, or "cache".
+const char *section_choice(enum section_id id, const struct procedure *procedure);
+// All its options are late (base/option.h): a stored point may do without the section.
+int section_is_optional(enum section_id id);
 
 struct choice {
 	enum section_id id;
 	const char *name, *summary;
-	const void *what; // struct family, variant, task or procedure
+	const void *what; // struct family, variant, task or procedure; the cache's is nobody else's business
 	const struct option *options;
 	size_t config_bytes;
 };

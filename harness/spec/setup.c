@@ -14,19 +14,27 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-// {"d_ff":128,...,"family":"decoder"}: keys in order of name, the choice among them.
-static void print_section(FILE *out, const struct choice *choice, const void *config)
+// Keys of a section in order of name, the selector among them; late options only where they say something.
+static int section_keys(const char *key[KEYS_MOST], const struct choice *choice, const void *config)
 {
-	const char *key[KEYS_MOST], *selector = section_selector(choice->id);
 	int n = 0;
-	if (selector)
-		key[n++] = selector;
+	if (section_selector(choice->id))
+		key[n++] = section_selector(choice->id);
 	for (const struct option *o = choice->options; o && o->key; o++) {
 		if (n == KEYS_MOST)
 			BUG("%s '%s' has more than %d options", section_kind(choice->id), choice->name, KEYS_MOST);
-		key[n++] = o->key;
+		if (!o->is_late || !option_is_initial(o, config))
+			key[n++] = o->key;
 	}
 	qsort(key, (size_t)n, sizeof(key[0]), by_text);
+	return n;
+}
+
+// {"d_ff":128,...,"family":"decoder"}
+static void print_section(FILE *out, const struct choice *choice, const void *config)
+{
+	const char *key[KEYS_MOST], *selector = section_selector(choice->id);
+	int n = section_keys(key, choice, config);
 	for (int i = 0; i < n; i++) {
 		fprintf(out, "%c\"%s\":", i ? ',' : '{', key[i]);
 		if (selector && key[i] == selector)
@@ -44,23 +52,26 @@ char *setup_json(const struct setup *setup, struct arena *arena)
 	FILE *out = open_memstream(&text, &length);
 	if (!out)
 		die_no_memory(BUFSIZ);
-	const char *name[N_SECTION + 1] = {"procedure"}, *sorted[N_SECTION + 1];
+	const char *name[N_SECTION + 1] = {"procedure"}, *sorted[N_SECTION + 1], *key[KEYS_MOST];
 	for (int id = 0; id < N_SECTION; id++)
 		name[1 + id] = section_name((enum section_id)id, setup->procedure);
 	memcpy(sorted, name, sizeof(name));
 	qsort(sorted, N_SECTION + 1, sizeof(sorted[0]), by_text);
+	const char *gap = "{";
 	for (int i = 0; i <= N_SECTION; i++) {
-		fprintf(out, "%c\"%s\":", i ? ',' : '{', sorted[i]);
-		if (sorted[i] == name[0]) {
-			json_print_string(out, setup->procedure->name);
-			continue;
-		}
-		int id = 0;
+		int id = -1;
 		while (name[1 + id] != sorted[i])
 			id++;
 		void *config;
-		struct choice choice = setup_choice(setup, (enum section_id)id, &config);
-		print_section(out, &choice, config);
+		struct choice choice = setup_choice(setup, id < 0 ? SECTION_PROCEDURE : (enum section_id)id, &config);
+		if (id >= 0 && section_is_optional((enum section_id)id) && section_keys(key, &choice, config) == 0)
+			continue;
+		fprintf(out, "%s\"%s\":", gap, sorted[i]);
+		gap = ",";
+		if (id < 0)
+			json_print_string(out, choice.name);
+		else
+			print_section(out, &choice, config);
 	}
 	fputc('}', out);
 	if (fclose(out))
@@ -86,6 +97,7 @@ static int fail_at(struct err *err, const struct node *node, const struct err *c
 	return node_fail(err, node, "%s (stored by another version of kvlab?)", cause->message);
 }
 
+// section NULL: left out, which an optional one may be.
 static int parse_section(struct setup *setup, enum section_id id, const char *name, const struct node *section,
         struct arena *arena, struct err *err)
 {
@@ -95,7 +107,7 @@ static int parse_section(struct setup *setup, enum section_id id, const char *na
 	if (choice_find(&choice, id, name, &cause))
 		return fail_at(err, section, &cause);
 	void *config = choice_config(&choice, arena);
-	for (int i = 0; i < section->n_child; i++) {
+	for (int i = 0; section && i < section->n_child; i++) {
 		const char *key = section->key[i]->text;
 		if (selector && strcmp(key, selector) == 0)
 			continue;
@@ -104,10 +116,14 @@ static int parse_section(struct setup *setup, enum section_id id, const char *na
 		if (option_set(choice.options, config, key, section->child[i]->text, &cause))
 			return fail_at(err, section->child[i], &cause);
 	}
-	// A default could have changed since: what is missing is not guessed.
-	for (const struct option *o = choice.options; o && o->key; o++)
-		if (!text_of(section, o->key, err))
+	// A default could have changed since: what is missing is not guessed. A late option's own default cannot, a
+	// family's default for it could.
+	for (const struct option *o = choice.options; o && o->key; o++) {
+		if (o->is_late && !(section && node_find(section, o->key)))
+			option_init(o, config);
+		else if (!text_of(section, o->key, err))
 			return -1;
+	}
 	setup_put(setup, &choice, config);
 	return 0;
 }
@@ -126,11 +142,15 @@ int setup_parse(struct setup *setup, const char *json, struct arena *arena, stru
 	if (!procedure)
 		return node_fail(
 		        err, root, "unknown procedure '%s' (stored by another version of kvlab?)", procedure_name);
+	int n_section = 1; // "procedure" counts as one
 	for (int id = 0; id < N_SECTION; id++) {
 		const char *section_key = section_name((enum section_id)id, procedure);
-		const char *selector = section_selector((enum section_id)id), *name = procedure_name;
+		const char *selector = section_selector((enum section_id)id);
+		const char *name = selector ? NULL : section_choice((enum section_id)id, procedure);
 		const struct node *section = node_find(root, section_key);
-		if (!section || section->kind != NODE_MAPPING)
+		int is_there = section && section->kind == NODE_MAPPING;
+		n_section += is_there;
+		if (!is_there && (section || !section_is_optional((enum section_id)id)))
 			return node_fail(
 			        err, root, "no section '%s' here (stored by another version of kvlab?)", section_key);
 		if (selector && !(name = text_of(section, selector, err)))
@@ -138,9 +158,9 @@ int setup_parse(struct setup *setup, const char *json, struct arena *arena, stru
 		if (parse_section(setup, (enum section_id)id, name, section, arena, err))
 			return -1;
 	}
-	if (root->n_child != N_SECTION + 1)
+	if (root->n_child != n_section)
 		return node_fail(err, root, "%d sections instead of %d (stored by another version of kvlab?)",
-		        root->n_child, N_SECTION + 1);
+		        root->n_child, n_section);
 	enum section_id blamed;
 	if (setup_check(setup, &blamed, &cause))
 		return fail_at(err, root, &cause);

@@ -19,7 +19,7 @@ struct setup {
 	void *variant_config;   // variant->config_bytes
 	void *task_config;      // task->config_bytes
 	void *procedure_config; // procedure->config_bytes
-	void *cache;            // struct cache_config (harness/model/cache.h)
+	void *cache;            // struct cache_config (harness/model/cache.h); never NULL in a setup resolved or parsed
 };
 
 // Canonical JSON: sections and keys in order of name, every option present, numbers in shortest form:

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/spec/matrix.h"
+#include "harness/spec/match.h"
 
 enum { FILE_MOST = 1 << 20, SEEDS_MOST = 10000 };
 
@@ -178,8 +178,10 @@ static int read_sections(struct matrix *m, const struct node *from)
 		if (section && matrix_section(m, (enum section_id)id, section))
 			return -1;
 	}
-	const struct node *sweep = node_find(from, "sweep");
-	return sweep ? sweep_read(m, sweep) : 0;
+	const struct node *sweep = node_find(from, "sweep"), *match = node_find(from, "match");
+	if (sweep && sweep_read(m, sweep))
+		return -1;
+	return match ? match_read(m, match) : 0;
 }
 
 // A scale's plain value of a swept option would be overridden unseen.
@@ -203,7 +205,8 @@ static int refuse_hidden(struct matrix *m, const struct node *scale)
 static int find_scale(struct matrix *m, const struct node *root, const char *scale, const struct node **found)
 {
 	const struct node *scales = node_find(root, "scales");
-	const char *known[] = {"model", "variant", "task", m->procedure->section, "sweep", "seeds", NULL};
+	const char *known[] = {
+	        "model", "variant", "task", "cache", m->procedure->section, "sweep", "match", "seeds", NULL};
 	*found = NULL;
 	if (!scales)
 		return 0;
@@ -242,8 +245,8 @@ static int resolve(struct spec *spec, struct matrix *m, int n_seed)
 	const struct node *root = m->root, *scale, *seeds = node_find(root, "seeds");
 	if (find_procedure(m, root))
 		return -1;
-	const char *known[] = {"experiment", "question", "paper", "procedure", "model", "variant", "task",
-	        m->procedure->section, "sweep", "seeds", "scales", "paper_values", "report", NULL};
+	const char *known[] = {"experiment", "question", "paper", "procedure", "model", "variant", "task", "cache",
+	        m->procedure->section, "sweep", "match", "seeds", "scales", "paper_values", "report", NULL};
 	if (keys_check(root, known, NULL, m->err) ||
 	        read_text(&spec->experiment, root, "experiment", 1, m->arena, m->err) ||
 	        read_text(&spec->question, root, "question", 1, m->arena, m->err) ||
@@ -260,6 +263,7 @@ static int resolve(struct spec *spec, struct matrix *m, int n_seed)
 		seeds = node_find(scale, "seeds");
 	if (read_seeds(m, spec, seeds, n_seed) || matrix_check(m) || points_build(m, spec))
 		return -1;
+	spec->match_metric = match_metric_name(&m->match);
 	return read_view(spec, m->err);
 }
 

@@ -12,7 +12,8 @@ struct spec_point {
 	struct setup setup;
 	char *json; // canonical
 	char key[HASH_TEXT];
-	char *label; // the swept keys only: "n_head=4 n_key=16 d_select_per_head=2"
+	char *label; // the swept keys and the one that match solved for: "n_head=4 n_key=16 d_select_per_head=2"
+	double match_target, match_reached; // of match_metric
 };
 
 struct spec_skip {
@@ -23,10 +24,11 @@ struct spec {
 	struct arena *arena; // owns everything below
 	char *path, *text;   // the file as read
 	char *experiment, *question, *paper;
-	char *scale;       // the one resolved for
-	char *report_json; // the `report:` section as JSON, or NULL
-	char *paper_json;  // the `paper_values:` list as JSON, or NULL
-	char *view_sql;    // text of the .sql file beside the spec (same name), or NULL
+	char *scale;              // the one resolved for
+	char *report_json;        // the `report:` section as JSON, or NULL
+	char *paper_json;         // the `paper_values:` list as JSON, or NULL
+	char *view_sql;           // text of the .sql file beside the spec (same name), or NULL
+	const char *match_metric; // what points are matched by ("cache_bytes", "params", "flops"), or NULL
 	int n_point, n_skip, n_seed;
 	struct spec_point *point;
 	struct spec_skip *skip;

@@ -93,16 +93,15 @@ static int refuse_repeats(struct matrix *m, const struct axis *axis)
 
 // --- axes ---------------------------------------------------------------------------------------------------
 
-// Splits "task.n_key"; whether the key exists is known only when every choice is (matrix_check).
-static int read_path(struct matrix *m, const struct node *key, struct path *path)
+int path_read(struct matrix *m, const struct node *key, const char *what, struct path *path)
 {
 	const char *section[N_SECTION + 1] = {0};
 	for (int id = 0; id < N_SECTION; id++)
 		section[id] = section_name((enum section_id)id, m->procedure);
 	const char *dot = strchr(key->text, '.');
 	if (!dot)
-		return node_fail(m->err, key, "sweep path '%s' has no section (write one as in 'task.%s')", key->text,
-		        key->text);
+		return node_fail(
+		        m->err, key, "%s '%s' has no section (write one as in 'task.%s')", what, key->text, key->text);
 	char *first = arena_printf(m->arena, "%.*s", (int)(dot - key->text), key->text);
 	for (int id = 0; id < N_SECTION; id++)
 		if (strcmp(section[id], first) == 0) {
@@ -112,8 +111,8 @@ static int read_path(struct matrix *m, const struct node *key, struct path *path
 	const char *near = word_nearest(section, first);
 	if (near)
 		return node_fail(
-		        m->err, key, "sweep path '%s' does not exist (did you mean '%s%s'?)", key->text, near, dot);
-	return node_fail(m->err, key, "sweep path '%s' does not exist (sections are model, variant, task and %s)",
+		        m->err, key, "%s '%s' does not exist (did you mean '%s%s'?)", what, key->text, near, dot);
+	return node_fail(m->err, key, "%s '%s' does not exist (sections are model, variant, task, cache and %s)", what,
 	        key->text, section[SECTION_PROCEDURE]);
 }
 
@@ -134,7 +133,7 @@ static int read_axes(struct matrix *m, const struct node *axes, int is_zip, cons
 		return node_fail(m->err, axes, "'%s' is empty (give it an axis or leave it out)", what);
 	for (int i = 0; i < axes->n_child; i++) {
 		struct axis axis = {.node = axes->key[i], .is_zip = is_zip};
-		if (read_path(m, axis.node, &axis.path))
+		if (path_read(m, axis.node, "sweep path", &axis.path))
 			return -1;
 		if (other && node_find(other, axis.path.text))
 			return node_fail(m->err, axis.node, "'%s' is in both 'product' and 'zip' (give it once)",
@@ -169,7 +168,7 @@ static int read_exclude(struct matrix *m, const struct node *node)
 		}
 		struct axis *condition = &exclude.condition[exclude.n_condition++];
 		condition->node = node->key[i];
-		if (read_path(m, condition->node, &condition->path))
+		if (path_read(m, condition->node, "sweep path", &condition->path))
 			return -1;
 		if (child->kind == NODE_SCALAR) {
 			condition->n_value = 1;

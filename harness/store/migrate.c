@@ -8,6 +8,10 @@ static const char schema_sql[] =
 #include "generated/schema.inc"
         ;
 
+static const char views_sql[] =
+#include "generated/views.inc"
+        ;
+
 enum { T_QUANTILE_ROWS = 300 };
 
 static int fill_t_quantile(struct store *store, struct err *err)
@@ -32,6 +36,7 @@ static const char metric_of_run_sql[] =
 const struct migration store_migrations[] = {
         {1, schema_sql, fill_t_quantile},
         {2, metric_of_run_sql, NULL},
+        {3, views_sql, NULL},
 };
 const int store_n_migration = sizeof(store_migrations) / sizeof(store_migrations[0]);
 

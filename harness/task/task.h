@@ -15,8 +15,9 @@ struct task_shape {
 	int T;                     // tokens per sequence
 	int target_from, n_target; // logits are wanted at positions target_from..target_from+n_target-1 only
 	double chance;             // accuracy of guessing
-	// Tasks over stored data (a text): how many training sequences there are; 0: they are drawn without end.
-	long n_train;
+	// Tasks over stored data (a text): how many sequences of each purpose there are; 0: they are drawn without end.
+	long n_train, n_validation, n_test;
+	uint64_t content_hash; // of the stored data, so that a result can be traced to it
 	// The task's own training, validation and test sequences never share content (parts of a text).
 	int is_partitioned;
 	// Kinds of sequences whose accuracy is reported apart (0 reads as 1): sequence `index` is of slice index %
@@ -49,8 +50,10 @@ struct task_data {
 	const struct task *task;
 	const void *config;
 	enum task_split split;
-	long n_train; // 0: every training sequence is new; n: the first n again and again, in a new order each epoch
-	int batch;    // a short last batch of an epoch is dropped
+	// 0: every training sequence is new (of stored data: all there are); n: the first n. Where they end, they come
+	// again in a new order each epoch.
+	long n_train;
+	int batch; // a short last batch of an epoch is dropped
 };
 // Sequence number `index` (0 is the first of the run) for a purpose. Aborts when no sequence of that class can be
 // drawn: task_data_check has found out before.

@@ -142,6 +142,47 @@ static void a_full_sample_is_a_permutation(void **state UNUSED)
 		assert_int_equal(seen[out[i]]++, 0);
 }
 
+static void an_order_has_each_number_once(void **state UNUSED)
+{
+	enum { MOST = 1000 };
+	for (uint64_t n = 1; n <= MOST; n = n < 70 ? n + 1 : n * 3 / 2) {
+		int seen[MOST] = {0};
+		for (uint64_t i = 0; i < n; i++) {
+			const uint64_t x = rng_permute(7, RNG_ORDER, n, i, n);
+			assert_true(x < n);
+			assert_int_equal(seen[x]++, 0);
+		}
+	}
+	// Far numbers of a long one: no two the same, and taken back by no loop that never ends.
+	uint64_t last = rng_permute(7, RNG_ORDER, 0, 0, 1ULL << 32);
+	for (uint64_t i = 1; i < 1000; i++) {
+		const uint64_t x = rng_permute(7, RNG_ORDER, 0, i * 4294967, (1ULL << 32) - 5);
+		assert_true(x < (1ULL << 32) - 5 && x != last);
+		last = x;
+	}
+}
+
+// Over many epochs every number stands in every place equally often, and neighbours do not stay together.
+static void orders_are_fair(void **state UNUSED)
+{
+	enum { N = 6, EPOCHS = 60000 };
+	int at[N][N] = {{0}}, follows[N][N] = {{0}};
+	for (uint64_t epoch = 0; epoch < EPOCHS; epoch++)
+		for (uint64_t i = 0; i < N; i++) {
+			const uint64_t x = rng_permute(3, RNG_ORDER, epoch, i, N);
+			at[i][x]++;
+			if (i)
+				follows[rng_permute(3, RNG_ORDER, epoch, i - 1, N)][x]++;
+		}
+	const double deviation = sqrt(EPOCHS / 6.0 * 5 / 6);
+	for (int i = 0; i < N; i++)
+		for (int x = 0; x < N; x++) {
+			assert_true(fabs(at[i][x] - EPOCHS / 6.0) < 5 * deviation);
+			if (i != x) // 5 places of N (N - 1) ordered pairs
+				assert_true(fabs(follows[i][x] - EPOCHS / 6.0) < 5 * deviation);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +194,8 @@ int main(void)
 	        cmocka_unit_test(uniform_and_normal_have_their_moments),
 	        cmocka_unit_test(a_sample_is_distinct_and_fair),
 	        cmocka_unit_test(a_full_sample_is_a_permutation),
+	        cmocka_unit_test(an_order_has_each_number_once),
+	        cmocka_unit_test(orders_are_fair),
 	};
 	return cmocka_run_group_tests_name("rng", tests, NULL, NULL);
 }

@@ -78,7 +78,7 @@ struct setup *build_setup(
 	struct setup *setup = arena_zalloc(arena, sizeof(*setup));
 	char procedure[512];
 	snprintf(procedure, sizeof(procedure), "train %s", train);
-	const char *text[N_SECTION] = {model, variant, task, procedure};
+	const char *text[N_SECTION] = {model, variant, task, procedure, "cache"};
 	for (int id = 0; id < N_SECTION; id++) {
 		struct choice choice;
 		void *config = choose(&choice, (enum section_id)id, text[id], arena);

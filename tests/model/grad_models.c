@@ -56,6 +56,12 @@ static const struct {
         {"post-norm decoder", "decoder",
                 "n_layer=2 d_model=6 n_head=2 d_head=2 d_ff=5 norm_place=post final_norm=false"},
         {"encoder", "encoder", "n_layer=2 d_model=6 n_head=2 d_ff=5 dropout=0.1 activation=gelu"},
+        {"rotary positions", "decoder", "n_layer=2 d_model=8 n_head=2 d_ff=5 position=rope rope_fraction=0.5"},
+        {"pre-norm encoder", "encoder_pre", "n_layer=2 d_model=6 n_head=2 d_ff=5"},
+        {"one-hot input without positions, tied", "decoder",
+                "n_layer=1 d_model=6 n_head=2 d_ff=5 token_input=one_hot position=none tied_head=true"},
+        {"two-layer head, rms, no biases, dropout in every place", "decoder",
+                "n_layer=1 d_model=6 n_head=2 d_ff=5 head=mlp norm=rms bias=false dropout=0.3 dropout_hidden=true"},
 };
 
 static void test_models(void **state UNUSED)

@@ -116,6 +116,46 @@ static void test_xavier_rule(void **state UNUSED)
 	assert_norms_are_neutral(m);
 }
 
+// Papers C and D: q, k and v are one matrix of three times the rows, the output map is its own; outside attention the
+// library's rule, and a linear map of one-hot vectors is drawn as what it is: a map of n_vocab inputs.
+static void test_torch_xavier_rule(void **state UNUSED)
+{
+	static const char *const variants[] = {"init=torch_xavier", "init=torch_xavier bias=false"};
+	for (int without_bias = 0; without_bias < 2; without_bias++) {
+		const struct model *m = make(
+		        arena_printf(&arena, "%s head=mlp token_input=one_hot %s", shape, variants[without_bias]), 3);
+		for (int l = 0; l < 2; l++) {
+			for (int p = 0; p < 3; p++)
+				assert_drawn(m->layer[l].attn[p], sqrt(2.0 / (D + 3 * D)), 1);
+			assert_drawn(m->layer[l].attn[6], sqrt(2.0 / (D + D)), 1);
+			for (int p = 3; p < 8; p++)
+				if (p != 6 && !without_bias)
+					assert_all(m->layer[l].attn[p], 0);
+			assert_drawn(m->layer[l].ff_out, 1 / sqrt(3.0 * FF), 1);
+		}
+		assert_drawn(m->head_in, 1 / sqrt(3.0 * D), 1);
+		assert_drawn(m->head, 1 / sqrt(3.0 * D), 1);
+		assert_drawn(m->token, 1 / sqrt(3.0 * VOCAB), 1);
+		assert_drawn(m->token_bias, 1 / sqrt(3.0 * VOCAB), 1);
+		assert_all(m->head_norm_gain, 1);
+		if (without_bias)
+			assert_null(m->head_norm_bias);
+		else
+			assert_all(m->head_norm_bias, 0);
+	}
+	const struct model *m = make(arena_printf(&arena, "%s token_input=one_hot init=xavier", shape), 3);
+	assert_drawn(m->token, sqrt(2.0 / (VOCAB + D)), 1);
+	assert_all(m->token_bias, 0);
+}
+
+static void rope_adds_nothing_to_embeddings(void **state UNUSED)
+{
+	const struct model *m = make("n_layer=1 d_model=8 n_head=2 position=rope", 1);
+	assert_null(m->position);
+	assert_null(m->sinusoid);
+	assert_int_equal(m->dims.n_rotary, 4);
+}
+
 // No two parameters share their numbers, in one model or between seeds; the same seed gives the same ones, and a
 // parameter's do not depend on how many numbers those before it take.
 static void every_parameter_has_a_stream_of_its_own(void **state UNUSED)
@@ -173,6 +213,8 @@ int main(void)
 	        cmocka_unit_test(test_torch_rule),
 	        cmocka_unit_test(test_normal_rule),
 	        cmocka_unit_test(test_xavier_rule),
+	        cmocka_unit_test(test_torch_xavier_rule),
+	        cmocka_unit_test(rope_adds_nothing_to_embeddings),
 	        cmocka_unit_test(every_parameter_has_a_stream_of_its_own),
 	        cmocka_unit_test(the_sinusoid_is_that_of_the_paper),
 	};

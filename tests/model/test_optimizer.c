@@ -134,6 +134,21 @@ static void test_schedules(void **state UNUSED)
 	assert_lr(&c, 4, 0.5);
 }
 
+// Papers C and D: lr/2 (1 + cos(pi t / steps)) times t / warmup up to t = warmup, t from 0 (reference D.2).
+static void a_cosine_of_all_steps_times_the_warm_up(void **state UNUSED)
+{
+	struct optimizer_config c = {.lr = 0.5, .warmup = 5, .steps = 100, .schedule = SCHEDULE_COSINE_PRODUCT};
+	const double pi = acos(-1);
+	assert_lr(&c, 1, 0);
+	assert_lr(&c, 2, 0.25 * (1 + cos(pi / 100)) / 5);
+	assert_lr(&c, 5, 0.25 * (1 + cos(pi * 0.04)) * 0.8);
+	assert_lr(&c, 6, 0.25 * (1 + cos(pi * 0.05)));
+	assert_lr(&c, 51, 0.25);
+	assert_lr(&c, 100, 0.25 * (1 + cos(pi * 0.99)));
+	c.warmup = 0;
+	assert_lr(&c, 1, 0.5);
+}
+
 static int setup(void **state UNUSED)
 {
 	rig_init(&rig);
@@ -152,6 +167,7 @@ int main(void)
 	        cmocka_unit_test(updates_are_those_of_pytorch),
 	        cmocka_unit_test(clipping_leaves_short_gradients_alone),
 	        cmocka_unit_test(test_schedules),
+	        cmocka_unit_test(a_cosine_of_all_steps_times_the_warm_up),
 	};
 	return cmocka_run_group_tests_name("optimizer", tests, setup, teardown);
 }

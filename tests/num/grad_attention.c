@@ -15,9 +15,11 @@ static double worst_of_all;
 enum sharing { APART, V_IS_K, V_IN_K, K_AND_V_IN_ONE, Q_IS_K };
 
 struct call {
-	struct tensor *in[3];
+	struct tensor *in[4]; // q, then k, v and the key bias where they are there
 	struct attention_shape shape;
 	enum sharing sharing;
+	int n_bias; // rows of the key bias; 0: none
+	struct tensor *bias;
 };
 
 static double attention(struct tape *tape, void *context)
@@ -36,7 +38,7 @@ static double attention(struct tape *tape, void *context)
 	} else if (c->sharing == Q_IS_K) {
 		q = k;
 	}
-	return gradient_project(tape, op_attention(tape, q, k, v, *s), 0);
+	return gradient_project(tape, op_attention_biased(tape, q, k, v, c->bias, *s), 0);
 }
 
 // Operands for one call: B sequences, T queries, S positions. Returns how many tensors there are to check.
@@ -54,6 +56,9 @@ static int make_operands(struct call *c, int B, int T, int S)
 	c->in[0] = q, c->in[1] = k, c->in[2] = v;
 	for (; n < 3 && c->in[n]; n++)
 		;
+	c->bias = c->n_bias ? rig_tensor(&rig, 1, c->n_bias, S) : NULL;
+	if (c->bias)
+		c->in[n++] = c->bias;
 	return n;
 }
 
@@ -73,10 +78,10 @@ static void expect_right(struct call *c, int B, int T, int S)
 	const double error = call_error(c, B, T, S);
 	const struct attention_shape *s = &c->shape;
 	if (!(error < MOST_ERROR))
-		fail_msg("%d/%d/%d heads of %d and %d, B %d T %d S %d causal %d from %d, sharing %d: relative error "
-		         "%.3g",
+		fail_msg("%d/%d/%d heads of %d and %d, B %d T %d S %d causal %d from %d, sharing %d, bias %d: relative "
+		         "error %.3g",
 		        s->n_head, s->n_k_head, s->n_v_head, s->d_qk, s->d_v, B, T, S, s->causal, s->q_position,
-		        c->sharing, error);
+		        c->sharing, c->n_bias, error);
 }
 
 static void test_heads_and_widths(void **state UNUSED)
@@ -149,6 +154,36 @@ static void test_sharing(void **state UNUSED)
 	}
 }
 
+// Every sharing and head count again, with one row of key bias and with one per head.
+static void test_key_bias(void **state UNUSED)
+{
+	static const int heads[][3] = {{1, 1, 1}, {4, 4, 4}, {4, 2, 1}, {4, 1, 4}};
+	for (int i = 0; i < 16; i++) {
+		const int *h = heads[i % 4];
+		struct call c = {.sharing = APART, .n_bias = i < 8 ? 1 : h[0]};
+		c.shape = (struct attention_shape){
+		        .n_head = h[0], .n_k_head = h[1], .n_v_head = h[2], .d_qk = 3, .d_v = 2, .causal = i % 2};
+		c.shape.q_position = i / 4 % 2 * 2;
+		expect_right(&c, 2, 3, 5);
+	}
+	for (int i = 0; i < 8; i++) {
+		struct call c = {.sharing = i < 4 ? V_IS_K : V_IN_K, .n_bias = i % 2 ? 4 : 1};
+		c.shape = (struct attention_shape){
+		        .n_head = 4, .n_k_head = 2, .n_v_head = 2, .d_qk = 3, .d_v = 3, .causal = i / 2 % 2};
+		if (c.sharing == V_IN_K)
+			c.shape.n_k_head = c.shape.n_v_head = 1, c.shape.d_qk = 5;
+		expect_right(&c, 2, 4, 4);
+		c.sharing = Q_IS_K;
+		c.shape.n_k_head = 4, c.shape.d_qk = 3;
+		c.shape.n_v_head = 2;
+		expect_right(&c, 2, 4, 4);
+	}
+	struct call c = {.sharing = APART, .n_bias = 2};
+	c.shape = (struct attention_shape){.n_head = 2, .n_k_head = 1, .n_v_head = 1, .d_qk = 1, .d_v = 1, .causal = 1};
+	c.shape.q_position = 129 - 50; // both sides of backward's blocks
+	expect_right(&c, 1, 50, 129);
+}
+
 // Two errors that a float check lets pass: the scale of dk, and dv of one position only.
 struct spoiled_call {
 	struct call call;
@@ -198,6 +233,7 @@ int main(void)
 	        cmocka_unit_test(test_positions),
 	        cmocka_unit_test(test_block_edges),
 	        cmocka_unit_test(test_sharing),
+	        cmocka_unit_test(test_key_bias),
 	        cmocka_unit_test(planted_errors_are_caught),
 	};
 	return cmocka_run_group_tests_name("gradients of attention", tests, setup, teardown);

@@ -35,6 +35,12 @@ static void assert_tally(struct tally t, double flops, double read_bytes, double
 	assert_true(t.write_bytes == write_bytes);
 }
 
+static void assert_macs(const struct tape *tape, double forward, double backward)
+{
+	assert_true(tape->forward.macs == forward);
+	assert_true(tape->backward.macs == backward);
+}
+
 static void test_linear(void **state UNUSED)
 {
 	struct tape *tape = counting();
@@ -48,6 +54,7 @@ static void test_linear(void **state UNUSED)
 	op_linear(tape, shape(B, T, C), shape(1, OUT, C), shape(1, 1, OUT));
 	assert_true(tape->forward.flops == 2 * ROWS * OUT * C + ROWS * OUT);
 	assert_true(tape->backward.flops == 4 * ROWS * OUT * C + ROWS * OUT);
+	assert_macs(tape, ROWS * OUT * C, 2 * ROWS * OUT * C); // a bias is no product
 
 	tape = counting();
 	struct tensor *x = shape(B, T, C), *some = shape(B, 2, C), *y[2];
@@ -139,6 +146,66 @@ static void test_attention(void **state UNUSED)
 	pairs = B * H * (3 + 4 + 5 + 6 + 7); // query row i sees FIRST + i + 1 positions
 	assert_true(tape->forward.flops == pairs * (2 * QK + 2 * V + 5));
 	assert_true(tape->backward.flops == pairs * (6 * QK + 4 * V + 9));
+	assert_macs(tape, pairs * (QK + V), pairs * (3 * QK + 2 * V));
+	// A bias: read with the rest, one addition a score; in backward two, and its gradient written.
+	for (int rows = 1; rows <= H; rows += H - 1) {
+		tape = counting();
+		op_attention_biased(
+		        tape, shape(B, T, H * QK), shape(B, S, HK * QK), shape(B, S, HV * V), shape(1, rows, S), s);
+		assert_tally(tape->forward, pairs * (2 * QK + 2 * V + 6), F * (q + k + v + rows * S), F * out);
+		assert_tally(tape->backward, pairs * (6 * QK + 4 * V + 11), F * (q + k + v + 2 * out + rows * S),
+		        F * (q + k + v + rows * S));
+		assert_macs(tape, pairs * (QK + V), pairs * (3 * QK + 2 * V));
+	}
+}
+
+static void test_heads(void **state UNUSED)
+{
+	enum { H = 4, M = 2, IN = 3, OUT = 5, W = M * OUT * IN };
+	for (int transposed = 0; transposed < 2; transposed++) {
+		struct tape *tape = counting();
+		const int from = transposed ? OUT : IN, to = transposed ? IN : OUT;
+		struct tensor *y =
+		        op_linear_heads(tape, shape(B, T, H * from), shape(1, M * OUT, IN), H, M, transposed);
+		assert_int_equal(y->C, H * to);
+		const double macs = ROWS * H * IN * OUT;
+		assert_tally(tape->forward, 2 * macs, F * (ROWS * H * from + W), F * ROWS * H * to);
+		assert_tally(tape->backward, 4 * macs, F * (2 * ROWS * H * to + ROWS * H * from + W),
+		        F * (ROWS * H * from + W));
+		assert_macs(tape, macs, 2 * macs);
+	}
+	struct tape *tape = counting();
+	struct tensor *y = op_join(tape, shape(B, T, H * 3), shape(B, T, 2), H, 1);
+	assert_int_equal(y->C, H * 5);
+	assert_tally(tape->forward, 0, F * ROWS * H * 5, F * ROWS * H * 5);
+	// Its own part of the gradient is moved, the shared part added up over heads: all of it by convention.
+	assert_tally(tape->backward, ROWS * H * 5, F * ROWS * H * 5, F * ROWS * (H * 3 + 2));
+	tape = counting();
+	static const int index[] = {5, 0, 1, 1};
+	y = op_columns(tape, shape(B, T, C), 4, index);
+	assert_int_equal(y->C, 4);
+	assert_tally(tape->forward, 0, F * ROWS * 4, F * ROWS * 4);
+	assert_tally(tape->backward, ROWS * 4, F * ROWS * 4, F * N);
+	assert_macs(tape, 0, 0);
+}
+
+static void test_position_map(void **state UNUSED)
+{
+	enum { MAPS = 2, POSITIONS = 7 };
+	struct tape *tape = counting();
+	op_map_gain(tape, shape(B, T, C), shape(1, MAPS, 10), MAPS);
+	assert_tally(tape->forward, N + MAPS * 10, F * (N + MAPS * 10), F * N);
+	assert_tally(tape->backward, 3 * N + MAPS * 10, F * 2 * N, F * (N + MAPS * 10));
+	static const int cut[][3] = {{10, MAP_CUT_PE, 4}, {10, MAP_CUT_HALVES, 5}, {2, MAP_CUT_PE, 0}};
+	for (int i = 0; i < 3; i++) {
+		tape = counting();
+		const int n_key = cut[i][2];
+		op_map_bias(tape, shape(1, MAPS, cut[i][0]), shape(1, 1, MAPS), POSITIONS, (enum map_cut)cut[i][1]);
+		const double macs = MAPS * POSITIONS * n_key, out = MAPS * POSITIONS;
+		assert_tally(tape->forward, 2 * macs + out, F * (POSITIONS * n_key + MAPS * n_key + MAPS), F * out);
+		assert_tally(tape->backward, 2 * macs + out, F * (out + POSITIONS * n_key), F * (MAPS * n_key + MAPS));
+		assert_macs(tape, macs, macs);
+	}
 }
 
 // FLOPs of a whole step of a pre-norm decoder with thin keys, typed from the model's equations. n_q of n_t positions
@@ -169,6 +236,7 @@ static double bias_sums(const struct shape_of_model *m, double batch, double n_t
 static void assert_step(const struct shape_of_model *m, const struct setup *setup, double batch, double n_t, double n_q)
 {
 	double forward = batch * n_t * m->d, backward = 2 * batch * n_t * m->d; // token + position
+	double macs = batch * n_q * m->d * m->vocab, backward_macs = 2 * macs;
 	for (int layer = 0; layer < (int)m->n_layer; layer++) {
 		const double rows_q = layer == (int)m->n_layer - 1 ? n_q : n_t;
 		// Causal: query position i (the last rows_q of n_t) sees i + 1 positions.
@@ -180,6 +248,8 @@ static void assert_step(const struct shape_of_model *m, const struct setup *setu
 		             sums = bias_sums(m, batch, n_t, rows_q);
 		const double first_norm = batch * n_t * m->d, rest = batch * rows_q * m->d,
 		             hidden = batch * rows_q * m->d_ff;
+		macs += (products - sums) / 2 + pairs * (m->d_qk + m->d_v);
+		backward_macs += products - sums + pairs * (3 * m->d_qk + 2 * m->d_v);
 		forward += products + pairs * (2 * m->d_qk + 2 * m->d_v + 5) + 8 * (first_norm + rest) + 8 * hidden +
 		           2 * rest;
 		backward += 2 * (products - sums) + sums + pairs * (6 * m->d_qk + 4 * m->d_v + 9) +
@@ -191,6 +261,8 @@ static void assert_step(const struct shape_of_model *m, const struct setup *setu
 	const struct step_cost cost = trainer_count(setup, (int)batch);
 	assert_true(cost.forward.flops == forward);
 	assert_true(cost.backward.flops == backward);
+	// Of which products: all but softmax, norms, activations, biases and sums.
+	assert_true(cost.forward.macs == macs && cost.backward.macs == backward_macs);
 }
 
 static void a_training_step_counts_as_the_closed_form(void **state UNUSED)
@@ -256,6 +328,8 @@ int main(void)
 	        cmocka_unit_test(test_elementwise),
 	        cmocka_unit_test(test_loss),
 	        cmocka_unit_test(test_attention),
+	        cmocka_unit_test(test_heads),
+	        cmocka_unit_test(test_position_map),
 	        cmocka_unit_test(a_training_step_counts_as_the_closed_form),
 	        cmocka_unit_test(only_wanted_positions_cost_in_the_last_layer),
 	        cmocka_unit_test(counted_memory_is_that_of_a_real_step),

@@ -29,10 +29,12 @@ static int teardown(void **state UNUSED)
 struct call {
 	struct attention_shape s;
 	struct guarded q, k, v, dout, out, lse, dq, dk, dv;
+	struct guarded bias, dbias; // (n_bias, S); n_bias 0: none
+	int n_bias;
 	double *weight;     // (B, n_head, T, S)
 	double *score_size; // (B, n_head, T): largest sum of |q k| scale in the row
 	double *out_ref, *out_size, *lse_ref, *lse_size;
-	double *dq_ref, *dq_size, *dk_ref, *dk_size, *dv_ref, *dv_size;
+	double *dq_ref, *dq_size, *dk_ref, *dk_size, *dv_ref, *dv_size, *dbias_ref, *dbias_size;
 };
 
 static double *numbers(long n)
@@ -40,10 +42,10 @@ static double *numbers(long n)
 	return arena_zalloc(&rig.memory, (size_t)n * sizeof(double));
 }
 
-static struct call make(const struct attention_shape *shape, int gap, int accumulate)
+static struct call make(const struct attention_shape *shape, int gap, int accumulate, int n_bias)
 {
-	struct call c = {.s = *shape};
-	const struct attention_shape *s = &c.s;
+	struct call c = {.s = *shape, .n_bias = n_bias};
+	struct attention_shape *s = &c.s;
 	const int q = s->n_head * s->d_qk, k = s->n_k_head * s->d_qk, v = s->n_v_head * s->d_v, o = s->n_head * s->d_v;
 	const int rows = s->B * s->T, positions = s->B * s->S;
 	c.q = guarded_operand(&rig, rows, q, q + gap);
@@ -62,6 +64,13 @@ static struct call make(const struct attention_shape *shape, int gap, int accumu
 	c.dq_ref = numbers((long)rows * q), c.dq_size = numbers((long)rows * q);
 	c.dk_ref = numbers((long)positions * k), c.dk_size = numbers((long)positions * k);
 	c.dv_ref = numbers((long)positions * v), c.dv_size = numbers((long)positions * v);
+	if (n_bias) {
+		c.bias = guarded_operand(&rig, n_bias, s->S, s->S + gap);
+		c.dbias = guarded_output(&rig, n_bias, s->S, s->S + gap, 1);
+		c.dbias_ref = numbers((long)n_bias * s->S), c.dbias_size = numbers((long)n_bias * s->S);
+		s->key_bias = c.bias.x, s->d_key_bias = c.dbias.x;
+		s->key_bias_stride = n_bias > 1 ? c.bias.stride : 0;
+	}
 	return c;
 }
 
@@ -83,8 +92,9 @@ static void forward_row(struct call *c, int b, int h, int i)
 	double *p = c->weight + row * s->S, most = -INFINITY, sum = 0;
 	const int seen = visible(s, i);
 	for (int j = 0; j < seen; j++) {
-		double size = 0;
-		p[j] = 0;
+		const double bias = c->n_bias ? (double)c->bias.x[h % c->n_bias * c->bias.stride + j] : 0;
+		double size = fabs(bias);
+		p[j] = bias;
 		for (int d = 0; d < s->d_qk; d++) {
 			const double term = (double)q[d] * (double)k[j * c->k.stride + d] * s->scale;
 			p[j] += term;
@@ -131,6 +141,11 @@ static void backward_row(struct call *c, int b, int h, int i)
 			c->dv_size[at * v_columns + v_at + d] +=
 			        p[j] * fabs((double)dout[d]) * (1 + c->score_size[row]);
 		}
+		if (c->n_bias) {
+			const long to = (long)(h % c->n_bias) * s->S + j;
+			c->dbias_ref[to] += p[j] * (dp - delta);
+			c->dbias_size[to] += p[j] * (dp_size + delta_size) * (1 + c->score_size[row]);
+		}
 		const double ds = p[j] * (dp - delta) * s->scale;
 		const double ds_size = p[j] * (dp_size + delta_size) * s->scale * (1 + c->score_size[row]);
 		for (int d = 0; d < s->d_qk; d++) {
@@ -163,18 +178,20 @@ static struct strided_out to(const struct guarded *g, int rows, int accumulate)
 	return (struct strided_out){g->x, rows * g->stride, g->stride, accumulate};
 }
 
-static void try_attention(struct attention_shape s, int gap, int accumulate)
+// n_bias: no key bias, one row of it for all heads, or a row for each.
+static void try_biased(struct attention_shape s, int gap, int accumulate, int n_bias)
 {
 	const struct arena_mark mark = arena_mark(&rig.memory);
 	s.scale = s.scale ? s.scale : 1 / sqrt(s.d_qk);
-	struct call c = make(&s, gap, accumulate);
+	struct call c = make(&s, gap, accumulate, n_bias);
+	s = c.s;
 	reference(&c);
 	backend_cpu.attention(
 	        rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
 	char what[160];
 	const int n = snprintf(what, sizeof(what),
-	        "attention B %d T %d S %d heads %d/%d/%d of %d, %d%s from %d gap %d: ", s.B, s.T, s.S, s.n_head,
-	        s.n_k_head, s.n_v_head, s.d_qk, s.d_v, s.causal ? " causal" : "", s.q_position, gap);
+	        "attention B %d T %d S %d heads %d/%d/%d of %d, %d%s from %d gap %d bias %d: ", s.B, s.T, s.S, s.n_head,
+	        s.n_k_head, s.n_v_head, s.d_qk, s.d_v, s.causal ? " causal" : "", s.q_position, gap, n_bias);
 	char *part = what + n;
 	const size_t left = sizeof(what) - (size_t)n;
 	snprintf(part, left, "out");
@@ -190,11 +207,21 @@ static void try_attention(struct attention_shape s, int gap, int accumulate)
 	assert_near(what, &c.dk, c.dk_ref, c.dk_size, GRADIENT_ROUNDING);
 	snprintf(part, left, "dv");
 	assert_near(what, &c.dv, c.dv_ref, c.dv_size, GRADIENT_ROUNDING);
+	if (n_bias) {
+		snprintf(part, left, "dbias");
+		assert_near(what, &c.dbias, c.dbias_ref, c.dbias_size, GRADIENT_ROUNDING);
+		assert_untouched(what, &c.bias);
+	}
 	assert_untouched(what, &c.q);
 	assert_untouched(what, &c.k);
 	assert_untouched(what, &c.v);
 	assert_untouched(what, &c.dout);
 	arena_rewind(&rig.memory, mark);
+}
+
+static void try_attention(struct attention_shape s, int gap, int accumulate)
+{
+	try_biased(s, gap, accumulate, 0);
 }
 
 static void test_around_block_sizes(void **state UNUSED)
@@ -268,7 +295,7 @@ static void test_optional_outputs(void **state UNUSED)
 {
 	const struct attention_shape s = {
 	        .B = 2, .T = 3, .S = 4, .n_head = 2, .n_k_head = 2, .n_v_head = 2, .d_qk = 3, .d_v = 2, .scale = 1};
-	struct call c = make(&s, 0, 0);
+	struct call c = make(&s, 0, 0, 0);
 	reference(&c);
 	backend_cpu.attention(
 	        rig_exec(&rig), to(&c.out, s.T, 0), NULL, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
@@ -281,6 +308,65 @@ static void test_optional_outputs(void **state UNUSED)
 	assert_near("dv alone", &c.dv, c.dv_ref, c.dv_size, GRADIENT_ROUNDING);
 }
 
+static void test_key_bias(void **state UNUSED)
+{
+	struct rng rng = rig_rng(&rig);
+	static const int heads[][3] = {{1, 1, 1}, {2, 2, 2}, {4, 2, 1}, {4, 1, 4}, {6, 2, 3}};
+	static const int positions[] = {1, 15, 16, 17, 127, 129, 255, 257, 300};
+	for (int i = 0; i < 45; i++) {
+		const int *h = heads[i % 5];
+		struct attention_shape s = {.B = rig_int(&rng, 1, 3),
+		        .T = rig_int(&rng, 1, 60),
+		        .S = i < 9 ? positions[i] : rig_int(&rng, 1, 90),
+		        .n_head = h[0],
+		        .n_k_head = h[1],
+		        .n_v_head = h[2],
+		        .d_qk = rig_int(&rng, 1, 40),
+		        .d_v = rig_int(&rng, 1, 40),
+		        .causal = i % 2};
+		s.q_position = rig_int(&rng, 0, s.S - 1);
+		try_biased(s, rig_int(&rng, 0, 9), rig_int(&rng, 0, 1), i % 3 ? h[0] : 1);
+	}
+}
+
+// A bias of zeros changes no bit, and one whose gradient nobody wants changes no other gradient.
+static void a_zero_bias_changes_nothing(void **state UNUSED)
+{
+	const struct attention_shape s = {.B = 2,
+	        .T = 30,
+	        .S = 70,
+	        .n_head = 2,
+	        .n_k_head = 1,
+	        .n_v_head = 2,
+	        .d_qk = 9,
+	        .d_v = 7,
+	        .causal = 1,
+	        .q_position = 40,
+	        .scale = 0.3};
+	struct call c = make(&s, 0, 0, 2);
+	real *keep[4] = {0};
+	for (int way = 0; way < 3; way++) {
+		struct attention_shape shape = way ? c.s : s;
+		memset(c.bias.x, 0, 2 * 70 * sizeof(real));
+		if (way == 2)
+			shape.d_key_bias = NULL;
+		backend_cpu.attention(rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S),
+		        in(&c.v, s.S), &shape);
+		backend_cpu.attention_backward(rig_exec(&rig), to(&c.dq, s.T, 0), to(&c.dk, s.S, 0), to(&c.dv, s.S, 0),
+		        in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S),
+		        &shape);
+		const struct guarded *g[] = {&c.out, &c.dq, &c.dk, &c.dv};
+		for (int i = 0; i < 4; i++) {
+			const size_t bytes = (size_t)g[i]->rows * (size_t)g[i]->stride * sizeof(real);
+			keep[i] = way ? keep[i] : arena_alloc(&rig.memory, bytes);
+			if (way)
+				assert_memory_equal(keep[i], g[i]->x, bytes);
+			else
+				memcpy(keep[i], g[i]->x, bytes);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +374,8 @@ int main(void)
 	        cmocka_unit_test(test_random_shapes),
 	        cmocka_unit_test(test_extremes),
 	        cmocka_unit_test(test_optional_outputs),
+	        cmocka_unit_test(test_key_bias),
+	        cmocka_unit_test(a_zero_bias_changes_nothing),
 	};
 	return cmocka_run_group_tests_name("attention kernels", tests, setup, teardown);
 }

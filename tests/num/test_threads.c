@@ -109,6 +109,23 @@ static void rope(const struct exec *exec)
 	        BATCH, T, 60, &turn);
 }
 
+static void columns(const struct exec *exec)
+{
+	static const struct column_run run[] = {{0, 3, 17}, {17, 3, 1}, {18, 40, 20}};
+	backend_cpu.copy_columns(exec, (struct strided_out){memory.out, T * 38, 38, 0},
+	        (struct strided){memory.a, T * 60, 60}, BATCH, T, run, 3);
+}
+static void scale_heads(const struct exec *exec)
+{
+	backend_cpu.scale_heads(exec, (struct strided_out){memory.out, T * 60, 60, 0},
+	        (struct strided){memory.a, T * 60, 60}, BATCH, T, 60, 6, memory.b, 1);
+}
+static void dot_heads(const struct exec *exec)
+{
+	backend_cpu.dot_heads(exec, memory.out, (struct strided){memory.a, T * 60, 60},
+	        (struct strided){memory.b, T * 60, 60}, BATCH, T, 60, 6);
+}
+
 static struct strided in(const real *x, int rows, int columns)
 {
 	return (struct strided){x, (ptrdiff_t)rows * columns, columns};
@@ -118,9 +135,10 @@ static struct strided_out to(real *x, int rows, int columns)
 	return (struct strided_out){x, (ptrdiff_t)rows * columns, columns, 0};
 }
 
-static void attention(const struct exec *exec)
+// biased: 0, or the rows of a key bias.
+static void run_attention(const struct exec *exec, int biased)
 {
-	const struct attention_shape s = {.B = BATCH,
+	struct attention_shape s = {.B = BATCH,
 	        .T = T,
 	        .S = S,
 	        .n_head = HEADS,
@@ -133,10 +151,26 @@ static void attention(const struct exec *exec)
 	        .scale = 0.3};
 	const struct strided q = in(memory.a, T, HEADS * 7), k = in(memory.b, S, 3 * 7), v = in(memory.c, S, 2 * 5);
 	real *out = memory.out3, *lse = memory.out3 + BATCH * T * HEADS * 5;
+	if (biased) {
+		s.key_bias = memory.d + 11, s.key_bias_stride = biased > 1 ? S : 0;
+		s.d_key_bias = memory.out3 + SIZE - HEADS * S;
+	}
 	backend_cpu.attention(exec, to(out, T, HEADS * 5), lse, q, k, v, &s);
 	backend_cpu.attention_backward(exec, to(memory.out, T, HEADS * 7), to(memory.out2, S, 3 * 7),
 	        to(memory.out2 + BATCH * S * 3 * 7, S, 2 * 5), in(memory.d, T, HEADS * 5), in(out, T, HEADS * 5), lse,
 	        q, k, v, &s);
+}
+static void attention(const struct exec *exec)
+{
+	run_attention(exec, 0);
+}
+static void attention_bias_shared(const struct exec *exec)
+{
+	run_attention(exec, 1);
+}
+static void attention_bias_per_head(const struct exec *exec)
+{
+	run_attention(exec, HEADS);
 }
 static void cross_entropy(const struct exec *exec)
 {
@@ -180,7 +214,12 @@ static const struct {
         {"add and copy", add_and_copy},
         {"dropout", dropout},
         {"rope", rope},
+        {"copy_columns", columns},
+        {"scale_heads", scale_heads},
+        {"dot_heads", dot_heads},
         {"attention", attention},
+        {"attention with a bias", attention_bias_shared},
+        {"attention with a bias per head", attention_bias_per_head},
         {"cross_entropy", cross_entropy},
         {"sum_squares", sum_squares},
         {"adam", adam},
@@ -251,7 +290,7 @@ static void train(char hash[HASH_TEXT], const struct setup *setup, int n_thread)
 	trainer_init(&t, setup, &optimizer, 21, 7, n_thread);
 	for (int step = 1; step <= 5; step++)
 		measured[n++] = trainer_step(&t, step).mean;
-	const struct loss loss = trainer_evaluate(&t, RNG_VALIDATION, 50);
+	const struct loss loss = trainer_evaluate(&t, RNG_VALIDATION, 50, NULL);
 	measured[n++] = loss.mean, measured[n++] = (double)loss.hits;
 	char part[4][HASH_TEXT];
 	const size_t bytes = (size_t)t.model.n_padded * sizeof(real);
@@ -282,6 +321,24 @@ static void test_training(void **state UNUSED)
 				assert_string_equal(one, again);
 			}
 		}
+}
+
+// What only some variants run: a map's gain and bias, a matrix per head, joined columns, rotary positions.
+static void test_training_of_variants(void **state UNUSED)
+{
+	static const char *const variant[] = {"shared_qk plus=true map_per_head=true",
+	        "shared_kv plus=true rope=turned_back", "keyless m1=2 m2=2 routing=per_head relu=both",
+	        "mla d_latent=20 d_rope=4", "key_channels d_keep=6"};
+	for (int i = 0; i < 5; i++) {
+		const char *model = "decoder n_layer=2 d_model=48 n_head=4 d_ff=60 position=rope";
+		const struct setup *setup = build_setup(model, variant[i], "copy_back length=40", "", &rig.memory);
+		char one[HASH_TEXT], more[HASH_TEXT];
+		train(one, setup, 1);
+		for (int n_thread = 2; n_thread <= 3; n_thread++) {
+			train(more, setup, n_thread);
+			assert_string_equal(one, more);
+		}
+	}
 }
 
 // v lies in the columns of k, whose heads cut the row elsewhere: tasks that are not kept apart write to the same
@@ -342,6 +399,7 @@ int main(void)
 	        cmocka_unit_test(test_slots),
 	        cmocka_unit_test(test_library_products),
 	        cmocka_unit_test(test_training),
+	        cmocka_unit_test(test_training_of_variants),
 	        cmocka_unit_test(test_values_inside_keys),
 	};
 	return cmocka_run_group_tests_name("threads", tests, setup, teardown);

@@ -55,13 +55,13 @@ static void no_step_allocates_after_the_first(void **state UNUSED)
 			struct trainer t;
 			trainer_init(&t, setup, &adam, 32, 1, n_thread);
 			trainer_step(&t, 1);
-			trainer_evaluate(&t, RNG_VALIDATION, 40);
+			trainer_evaluate(&t, RNG_VALIDATION, 40, NULL);
 			const unsigned long run = t.run.n_grow, step = t.step.n_grow, scratch = t.scratch.n_grow,
 			                    used = n_malloc;
 			const size_t run_bytes = t.run.used_bytes;
 			for (int s = 2; s < 12; s++)
 				trainer_step(&t, s);
-			trainer_evaluate(&t, RNG_VALIDATION, 40);
+			trainer_evaluate(&t, RNG_VALIDATION, 40, NULL);
 			assert_int_equal(t.run.n_grow, run);
 			assert_int_equal(t.step.n_grow, step);
 			assert_int_equal(t.scratch.n_grow, scratch);
@@ -81,14 +81,14 @@ static void a_tiny_task_is_learnt(void **state UNUSED)
 	        "copy_back length=17 n_symbol=4 lag=3", "", &arena);
 	struct trainer t;
 	trainer_init(&t, setup, &adam, 16, 1, 1);
-	const struct loss before = trainer_evaluate(&t, RNG_TEST, 100);
+	const struct loss before = trainer_evaluate(&t, RNG_TEST, 100, NULL);
 	double first = 0, last = 0;
 	for (int step = 1; step <= 200; step++) {
 		const double loss = trainer_step(&t, step).mean;
 		first += step <= 10 ? loss / 10 : 0;
 		last += step > 190 ? loss / 10 : 0;
 	}
-	const struct loss after = trainer_evaluate(&t, RNG_TEST, 100);
+	const struct loss after = trainer_evaluate(&t, RNG_TEST, 100, NULL);
 	assert_true(first > 1 && last < 0.1 * first);
 	assert_int_equal(after.n, 100 * 14);
 	assert_true(after.mean < 0.1 * before.mean);
@@ -101,7 +101,7 @@ static void assert_batch(const struct trainer *t, enum rng_purpose purpose, uint
 {
 	int token[64], target[64];
 	for (int i = 0; i < n; i++) {
-		t->task->draw(t->task_config, t->seed, purpose, first + (uint64_t)i, token, target);
+		t->data.task->draw(t->data.config, t->seed, purpose, first + (uint64_t)i, token, target);
 		assert_memory_equal(t->tokens + i * t->shape.T, token, (size_t)t->shape.T * sizeof(int));
 		assert_memory_equal(
 		        t->targets + i * t->shape.n_target, target, (size_t)t->shape.n_target * sizeof(int));
@@ -120,9 +120,9 @@ static void every_batch_is_the_next_piece_of_its_stream(void **state UNUSED)
 		assert_batch(&t, RNG_TRAIN, (uint64_t)(step - 1) * 6, 6);
 		assert_int_equal(t.tape.dropout_step, step); // and its own dropout masks
 	}
-	trainer_evaluate(&t, RNG_VALIDATION, 6);
+	trainer_evaluate(&t, RNG_VALIDATION, 6, NULL);
 	assert_batch(&t, RNG_VALIDATION, 0, 6);
-	trainer_evaluate(&t, RNG_TEST, 10);
+	trainer_evaluate(&t, RNG_TEST, 10, NULL);
 	assert_batch(&t, RNG_TEST, 6, 4);
 	trainer_release(&t);
 }
@@ -135,8 +135,9 @@ static void an_evaluation_is_a_pure_function_of_the_weights(void **state UNUSED)
 	struct trainer small, large;
 	trainer_init(&small, setup, &adam, 21, 1, 1);
 	trainer_init(&large, setup, &adam, 100, 1, 2);
-	const struct loss a = trainer_evaluate(&small, RNG_TEST, 50), b = trainer_evaluate(&large, RNG_TEST, 50);
-	const struct loss again = trainer_evaluate(&small, RNG_TEST, 50);
+	const struct loss a = trainer_evaluate(&small, RNG_TEST, 50, NULL),
+	                  b = trainer_evaluate(&large, RNG_TEST, 50, NULL);
+	const struct loss again = trainer_evaluate(&small, RNG_TEST, 50, NULL);
 	assert_memory_equal(&a, &again, sizeof(a));
 	assert_int_equal(a.n, 50);
 	assert_int_equal(a.hits, b.hits);
@@ -213,9 +214,8 @@ static void assert_same_metrics(const struct run_log *a, const struct run_log *b
 }
 
 // Stopped after every step, and going on with another number of threads each time.
-static void a_run_stopped_anywhere_ends_with_the_same_bits(void **state UNUSED)
+static void stop_everywhere(const struct setup *setup)
 {
-	const struct setup *setup = make_setup("");
 	struct run_log whole, log;
 	run_log_init(&whole);
 	assert_int_equal(run(setup, 5, 1, &whole), 0);
@@ -246,6 +246,13 @@ static void a_run_stopped_anywhere_ends_with_the_same_bits(void **state UNUSED)
 	assert_same_metrics(&log, &whole);
 	run_log_release(&log);
 	run_log_release(&whole);
+}
+
+static void a_run_stopped_anywhere_ends_with_the_same_bits(void **state UNUSED)
+{
+	stop_everywhere(make_setup(""));
+	stop_everywhere(make_setup("n_train=40")); // epochs of two batches: stopped in their middle, too
+	stop_everywhere(make_setup("n_train=56 split=content"));
 }
 
 static void another_runs_or_a_damaged_checkpoint_starts_over(void **state UNUSED)

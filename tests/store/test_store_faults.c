@@ -81,7 +81,7 @@ static void files_that_are_not_ours_are_refused(void **state UNUSED)
 	snprintf(path, sizeof(path), "%s/newer.db", folder);
 	store_close(sample_open(path));
 	raw_database(path, "PRAGMA user_version = 99");
-	refused(path, 1, "newer kvlab (schema 99, this one knows 2)", "--db");
+	refused(path, 1, "newer kvlab (schema 99, this one knows 3)", "--db");
 	sample_remove(folder);
 }
 

@@ -6,6 +6,8 @@
 
 #include "harness/registry.h"
 #include "tests/model/build.h"
+#include "tests/num/rig.h"
+#include "tests/task/made_corpus.h"
 #include "tests/test.h"
 
 enum { MOST = 4096 };
@@ -141,80 +143,227 @@ static void impossible_settings_are_refused(void **state UNUSED)
 	assert_refused("retrieval", "n_key=4 n_pair=5");
 	assert_refused("copy_back", "length=8 lag=8");
 	assert_refused("copy_back", "length=8 lag=9");
+	assert_refused("digits", "map=swap length=15");
+	assert_refused("associative_recall", "n_symbol=4 n_pair=5");
+	assert_refused("needle", "n_needle=17");
+	assert_refused("needle", "length=10 n_needle=5");
+	assert_refused("needle", "length=8");
+	assert_refused("mqar", "length=63");
+	assert_refused("mqar", "length=64 length_least=24 n_pair=2");
+	assert_refused("mqar", "n_pair=12 n_pair_least=5");
+	assert_refused("mqar", "n_pair=17");
+	assert_refused("mqar", "length_least=16");
+	assert_refused("mqar", "n_vocab=16");
+	assert_refused("text", "length=100000");
 }
 
 // --- every task in the registry ------------------------------------------------------------------------------------
-struct sequence {
-	int tokens[128], targets[128];
+struct subject {
+	const struct task *task;
+	const void *config;
+	const char *name; // for messages: what was set
+	struct task_shape shape;
 };
 
-static struct sequence drawn(
-        const struct task *task, const void *config, uint64_t seed, enum rng_purpose purpose, uint64_t index)
+// Tokens and targets of a sequence in one row, nothing past their end.
+static const int *drawn(const struct subject *s, uint64_t seed, enum rng_purpose purpose, uint64_t index)
 {
-	struct sequence s;
-	memset(&s, -1, sizeof(s));
-	task->draw(config, seed, purpose, index, s.tokens, s.targets);
-	return s;
+	enum { GUARD = -77 };
+	const int n = s->shape.T, n_target = s->shape.n_target;
+	int *row = arena_alloc(&arena, (size_t)(n + n_target + 2) * sizeof(int)), *targets = row + n + 1;
+	row[n] = row[n + 1 + n_target] = GUARD;
+	memset(targets, 0x55, (size_t)n_target * sizeof(int)); // must all be written
+	s->task->draw(s->config, seed, purpose, index, row, targets);
+	assert_true(row[n] == GUARD && row[n + 1 + n_target] == GUARD);
+	return row;
+}
+
+static const int *targets_of(const struct subject *s, const int *row)
+{
+	return row + s->shape.T + 1;
+}
+
+// Calls body with the defaults, and with every value of every choice that check() accepts.
+static void for_each_task(void (*body)(const struct subject *))
+{
+	for (const struct task *const *t = task_list; *t; t++) {
+		struct err err = {0};
+		const void *defaults = configure(*t, "");
+		if ((*t)->check && (*t)->check(defaults, &err))
+			fail_msg("defaults of %s: %s", (*t)->name, err.message);
+		body(&(struct subject){*t, defaults, (*t)->name, (*t)->shape(defaults)});
+		for (const struct option *o = (*t)->options; o->key; o++) {
+			const char *choice = o->type == OPTION_CHOICE ? o->choices : "";
+			for (; *choice; choice += strcspn(choice, "|"), choice += *choice == '|') {
+				const char *text =
+				        arena_printf(&arena, "%s=%.*s", o->key, (int)strcspn(choice, "|"), choice);
+				const void *config = configure(*t, text);
+				if (!(*t)->check || !(*t)->check(config, &err))
+					body(&(struct subject){*t, config,
+					        arena_printf(&arena, "%s %s", (*t)->name, text), (*t)->shape(config)});
+			}
+		}
+	}
+}
+
+static void assert_sound(const struct subject *s, const int *row)
+{
+	const int *targets = targets_of(s, row);
+	int n_scored = 0;
+	for (int i = 0; i < s->shape.T; i++)
+		assert_in_range(row[i], 0, s->shape.n_vocab - 1);
+	for (int i = 0; i < s->shape.n_target; i++) {
+		assert_true(targets[i] >= -1 && targets[i] < s->shape.n_vocab);
+		n_scored += targets[i] >= 0;
+	}
+	if (!n_scored)
+		fail_msg("%s: nothing is scored", s->name);
+}
+
+static void pure_body(const struct subject *s)
+{
+	const struct task_shape *shape = &s->shape;
+	assert_true(shape->T > 0 && shape->target_from >= 0 && shape->n_target > 0);
+	assert_true(shape->target_from + shape->n_target <= shape->T);
+	const size_t bytes = (size_t)(shape->T + shape->n_target + 2) * sizeof(int);
+	const int *first = drawn(s, 9, RNG_VALIDATION, 5);
+	for (uint64_t index = 0; index < 50; index++)
+		assert_sound(s, drawn(s, 9, RNG_VALIDATION, 49 - index));
+	assert_memory_equal(first, drawn(s, 9, RNG_VALIDATION, 5), bytes);
+	assert_memory_not_equal(first, drawn(s, 9, RNG_VALIDATION, 6), bytes);
+	assert_memory_not_equal(first, drawn(s, 9, RNG_TEST, 5), bytes);
+	if (!shape->is_partitioned)
+		assert_memory_not_equal(first, drawn(s, 10, RNG_VALIDATION, 5), bytes);
 }
 
 static void a_draw_is_a_pure_function_of_its_key(void **state UNUSED)
 {
+	for_each_task(pure_body);
+}
+
+// Always answering the most frequent target is no better than `chance`, and not much worse: at most all values that the
+// task could ask for are equally likely.
+static void chance_body(const struct subject *s)
+{
+	enum { DRAWS = 4000 };
+	long *count = arena_zalloc(&arena, (size_t)s->shape.n_vocab * sizeof(*count)), most = 0, n = 0;
+	const struct arena_mark mark = arena_mark(&arena);
+	for (uint64_t index = 0; index < DRAWS; index++) {
+		const int *targets = targets_of(s, drawn(s, 4, RNG_TRAIN, index));
+		for (int i = 0; i < s->shape.n_target; i++)
+			if (targets[i] >= 0) {
+				count[targets[i]]++;
+				n++;
+			}
+		arena_rewind(&arena, mark);
+	}
+	for (int v = 0; v < s->shape.n_vocab; v++)
+		most = count[v] > most ? count[v] : most;
+	const double share = (double)most / (double)n, chance = s->shape.chance;
+	// Targets of one sequence depend on each other: as many free ones as sequences.
+	const double noise = 5 * sqrt(chance / DRAWS);
+	if (!(share < chance + noise && share > 0.85 * chance - noise))
+		fail_msg("%s: the most frequent target has a share of %g, chance is said to be %g", s->name, share,
+		        chance);
+}
+
+static void chance_is_what_the_best_constant_answer_gets(void **state UNUSED)
+{
+	for_each_task(chance_body);
+}
+
+static void slice_body(const struct subject *s)
+{
+	char name[32][64];
+	const int n_slice = s->shape.n_slice;
+	if (n_slice <= 1)
+		return;
+	assert_true(n_slice <= 32);
+	for (int i = 0; i < n_slice; i++) {
+		memset(name[i], '!', sizeof(name[i]));
+		s->task->slice_name(s->config, i, name[i], sizeof(name[i]));
+		assert_true(strlen(name[i]) >= 3 && strchr(name[i], '='));
+		for (int j = 0; j < i; j++)
+			assert_string_not_equal(name[i], name[j]);
+	}
+}
+
+static void slices_have_names_of_their_own(void **state UNUSED)
+{
+	int n_sliced = 0;
+	for_each_task(slice_body);
 	for (const struct task *const *t = task_list; *t; t++) {
-		const void *config = configure(*t, "");
-		const struct task_shape shape = (*t)->shape(config);
-		assert_true(shape.T <= 128 && shape.target_from + shape.n_target <= shape.T && shape.target_from >= 0);
-		const struct sequence first = drawn(*t, config, 9, RNG_VALIDATION, 5);
-		for (uint64_t index = 0; index < 50; index++) {
-			const struct sequence s = drawn(*t, config, 9, RNG_VALIDATION, 49 - index);
-			for (int i = 0; i < shape.T; i++)
-				assert_in_range(s.tokens[i], 0, shape.n_vocab - 1);
-			for (int i = 0; i < shape.n_target; i++)
-				assert_in_range(s.targets[i], 0, shape.n_vocab - 1);
+		const int n_slice = (*t)->shape(configure(*t, "")).n_slice;
+		n_sliced += n_slice > 1;
+		assert_true(n_slice <= 1 || (*t)->slice_name);
+	}
+	assert_true(n_sliced > 0);
+	const struct task *mqar = task_find("mqar");
+	const void *config = configure(mqar, "n_pair_least=2 length_least=16");
+	slice_body(&(struct subject){mqar, config, "mqar", mqar->shape(config)});
+}
+
+// A random part of the options, integers near their least value.
+static const char *random_settings(const struct task *task, struct rng *rng)
+{
+	const char *text = "";
+	for (const struct option *o = task->options; o->key; o++) {
+		const double span = o->most - o->least;
+		if (rng_below(rng, 3) == 0)
+			continue;
+		if (o->type == OPTION_INT) {
+			const int value = (int)o->least + rig_int(rng, 0, span < 40 ? (int)span : 40);
+			text = arena_printf(&arena, "%s %s=%d", text, o->key, value);
+		} else if (o->type == OPTION_REAL) {
+			text = arena_printf(&arena, "%s %s=%.6f", text, o->key, o->least + rng_uniform(rng) * span);
+		} else if (o->type == OPTION_CHOICE) {
+			const char *choice = o->choices;
+			for (int i = rig_int(rng, 0, 9); i > 0 && strchr(choice, '|'); i--)
+				choice = strchr(choice, '|') + 1;
+			text = arena_printf(&arena, "%s %s=%.*s", text, o->key, (int)strcspn(choice, "|"), choice);
 		}
-		const struct sequence again = drawn(*t, config, 9, RNG_VALIDATION, 5);
-		assert_memory_equal(&first, &again, sizeof(first));
 	}
+	return text;
 }
 
-static int by_bytes(const void *a, const void *b)
+// Small values of every option: each setting is refused with a sentence or draws sound sequences.
+static void any_setting_is_refused_or_sound(void **state UNUSED)
 {
-	return memcmp(a, b, sizeof(struct sequence));
-}
-
-// No sequence of one stream stands in another, nor twice in its own, under two seeds. The least task has 2^32
-// sequences to draw from. Indices beyond 32 bits count too.
-static void streams_are_disjoint(void **state UNUSED)
-{
-	static const enum rng_purpose purpose[] = {RNG_TRAIN, RNG_VALIDATION, RNG_TEST};
-	static const uint64_t base[] = {0, 1ULL << 32, 1ULL << 40};
-	enum { EACH = 400, ALL = EACH * 3 * 3 * 2 };
-	struct sequence *all = malloc(ALL * sizeof(*all));
+	enum { TRIES = 600 };
+	struct rng rng = rng_make(test_seed(), RNG_CHECK, 77);
 	for (const struct task *const *t = task_list; *t; t++) {
-		const void *config = configure(*t, "");
-		int n = 0;
-		for (uint64_t seed = 1; seed <= 2; seed++)
-			for (int p = 0; p < 3; p++)
-				for (int b = 0; b < 3; b++)
-					for (uint64_t i = 0; i < EACH; i++)
-						all[n++] = drawn(*t, config, seed, purpose[p], base[b] + i);
-		qsort(all, (size_t)n, sizeof(*all), by_bytes);
-		int n_twice = 0;
-		for (int i = 1; i < n; i++)
-			n_twice += by_bytes(&all[i - 1], &all[i]) == 0;
-		assert_true(n_twice <= 1); // 7200 of 2^32 or more: one pair in 165 test runs by chance
+		int n_sound = 0;
+		for (int i = 0; i < TRIES; i++) {
+			const struct arena_mark mark = arena_mark(&arena);
+			const char *text = random_settings(*t, &rng);
+			const void *config = configure(*t, text);
+			struct err err = {0};
+			if ((*t)->check && (*t)->check(config, &err)) {
+				assert_true(strlen(err.message) > 20);
+				continue;
+			}
+			const struct subject s = {*t, config, text, (*t)->shape(config)};
+			for (uint64_t index = 0; index < 12; index++)
+				assert_sound(&s, drawn(&s, 1, RNG_TEST, index));
+			n_sound++;
+			arena_rewind(&arena, mark);
+		}
+		if (n_sound < TRIES / 200)
+			fail_msg("%s accepts only %d of %d settings", (*t)->name, n_sound, TRIES);
 	}
-	free(all);
 }
 
 static int setup(void **state UNUSED)
 {
 	arena_init(&arena, 1 << 20);
+	made_corpus(400000);
 	return 0;
 }
 
 static int teardown(void **state UNUSED)
 {
 	arena_release(&arena);
+	made_corpus_remove();
 	return 0;
 }
 
@@ -226,7 +375,9 @@ int main(void)
 	        cmocka_unit_test(retrieval_generalises_in_keys_and_pairs),
 	        cmocka_unit_test(impossible_settings_are_refused),
 	        cmocka_unit_test(a_draw_is_a_pure_function_of_its_key),
-	        cmocka_unit_test(streams_are_disjoint),
+	        cmocka_unit_test(chance_is_what_the_best_constant_answer_gets),
+	        cmocka_unit_test(slices_have_names_of_their_own),
+	        cmocka_unit_test(any_setting_is_refused_or_sound),
 	};
 	return cmocka_run_group_tests_name("tasks", tests, setup, teardown);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -199,6 +200,13 @@ static void use(const struct tokenizer *t, struct rng *rng)
 	encoder_free(e);
 }
 
+// A hang is told by the processor's time: others may have the machine.
+static void watch(int seconds)
+{
+	const struct itimerval limit = {.it_value = {.tv_sec = seconds}};
+	setitimer(ITIMER_PROF, &limit, NULL);
+}
+
 static int run_case(const struct target *target, const struct input *corpus, int n_corpus, long n)
 {
 	struct rng rng = rng_make(test_seed(), RNG_CHECK, (uint64_t)n * TARGETS + (uint64_t)(target - targets));
@@ -211,7 +219,7 @@ static int run_case(const struct target *target, const struct input *corpus, int
 	// Exactly as long as it is, so that a sanitizer sees each byte read beyond it.
 	char *exact = malloc(b.n ? b.n : 1);
 	memcpy(exact, b.data, b.n);
-	alarm(HANG_S);
+	watch(HANG_S);
 	struct tokenizer *t = tokenizer_new("fuzzed");
 	const int is_accepted = target->read(t, exact, b.n, &err) == 0 && tokenizer_finish(t, &err) == 0;
 	free(exact);
@@ -220,7 +228,7 @@ static int run_case(const struct target *target, const struct input *corpus, int
 	else
 		check_message(&err);
 	tokenizer_free(t);
-	alarm(0);
+	watch(0);
 	free(b.data);
 	return is_accepted;
 }
@@ -280,7 +288,7 @@ static void fuzz(const struct target *target)
 	munmap(done, sizeof(*done));
 	if (status)
 		fail_msg("%s: %s in case %ld: KVLAB_TEST_SEED=%llu KVLAB_FUZZ_CASE=%ld runs it again", target->name,
-		        WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "a hang" : "a crash", at,
+		        WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF ? "a hang" : "a crash", at,
 		        (unsigned long long)test_seed(), at);
 	assert_true(getenv("KVLAB_FUZZ_CASE") || n_accepted > 0);
 }

@@ -4,6 +4,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness/registry.h"
@@ -27,10 +28,12 @@ struct subject {
 	struct model *model;
 	const char *name; // variant, settings and shape, for messages
 	int *tokens, n;   // (B, n)
+	int n_stream;     // 0: nothing is cached, so positions cannot meet
 };
 
-// Calls body with a model of every variant in every shape. A variant may refuse some shapes, but not all.
-static void for_each_at(int length, void (*body)(struct subject *))
+// Calls body with a model of every variant in every shape, in `most` settings each. A variant may refuse some shapes,
+// but not all.
+static void for_each_at(int length, int most, void (*body)(struct subject *))
 {
 	for (const struct variant *const *v = variant_list; *v; v++) {
 		int n_shape = 0;
@@ -38,16 +41,22 @@ static void for_each_at(int length, void (*body)(struct subject *))
 			const struct arena_mark mark = arena_mark(&rig.memory);
 			struct rng rng = rig_rng(&rig);
 			struct err err = {0};
+			void *setting[SETTINGS_MOST];
 			const struct model_config *config = settings_config(shape, length, &rig.memory);
 			const struct attn_dims dims = model_attn_dims(config);
-			struct subject s = {.variant = *v, .tokens = rig_tokens(&rig, B * length, V), .n = length};
-			s.config = settings_find(*v, &dims, &rng, &rig.memory, &err);
-			if (s.config) {
-				n_shape++;
+			const int n = settings_find(*v, &dims, &rng, &rig.memory, setting, &err);
+			n_shape += n > 0;
+			for (int i = 0; i < n && i < most; i++) {
+				const struct arena_mark before = arena_mark(&rig.memory);
+				struct subject s = {.variant = *v, .config = setting[i], .n = length};
+				s.tokens = rig_tokens(&rig, B * length, V);
 				s.name = arena_printf(&rig.memory, "%s {%s} in %s {%s}", (*v)->name,
 				        settings_text(*v, s.config, &rig.memory), shape->family, shape->settings);
 				s.model = build_model(config, *v, s.config, test_seed(), &rig.memory);
+				struct stream_shape stream[VARIANT_STREAMS];
+				s.n_stream = (*v)->streams(&dims, s.config, stream);
 				body(&s);
+				arena_rewind(&rig.memory, before);
 			}
 			arena_rewind(&rig.memory, mark);
 		}
@@ -58,7 +67,7 @@ static void for_each_at(int length, void (*body)(struct subject *))
 
 static void for_each(void (*body)(struct subject *))
 {
-	for_each_at(T, body);
+	for_each_at(T, SETTINGS_MOST, body);
 }
 
 // Logits (B, T, V) of all positions, copied out of the step arena.
@@ -125,10 +134,43 @@ static void decode(const struct subject *s, const real *whole, int prefix, int c
 	arena_rewind(&rig.memory, mark);
 }
 
+// Every setting that was decoded, option by option, as "variant.option=value ".
+static char *decoded;
+static size_t decoded_size;
+static FILE *decoded_log;
+
+static void log_choices(const struct subject *s)
+{
+	for (const struct option *o = s->variant->options; o->key; o++) {
+		if (!strcmp(o->key, "rope") && !s->model->dims.n_rotary)
+			continue; // its modes are one function here
+		fprintf(decoded_log, "%s.%s=", s->variant->name, o->key);
+		option_print(decoded_log, o, s->config);
+		fputc(' ', decoded_log);
+	}
+}
+
+// A choice that is refused everywhere, or in every shape that was tried, has not been tested.
+static void assert_all_choices_ran(const struct variant *v)
+{
+	for (const struct option *o = v->options; o->key; o++) {
+		char value[64], word[200];
+		if (o->type != OPTION_CHOICE && o->type != OPTION_BOOL)
+			continue;
+		for (int i = 0; settings_choice(o, i, value, sizeof(value)); i++) {
+			const char *quote = o->type == OPTION_CHOICE ? "\"" : "";
+			snprintf(word, sizeof(word), "%s.%s=%s%s%s ", v->name, o->key, quote, value, quote);
+			if (!strstr(decoded, word))
+				fail_msg("%s has not been decoded in any shape", word);
+		}
+	}
+}
+
 static void decode_body(struct subject *s)
 {
 	if (!s->model->config.causal)
 		return; // a position that sees the future cannot be decoded
+	log_choices(s);
 	const real *whole = logits_of(s, s->tokens, B, T);
 	for (int prefix = 0; prefix <= T; prefix++)
 		decode(s, whole, prefix, 1);
@@ -149,8 +191,13 @@ static void long_body(struct subject *s)
 
 static void decode_equals_forward_for_every_prefix(void **state UNUSED)
 {
+	decoded_log = open_memstream(&decoded, &decoded_size);
 	for_each(decode_body);
-	for_each_at(261, long_body);
+	fclose(decoded_log);
+	for (const struct variant *const *v = variant_list; *v; v++)
+		assert_all_choices_ran(*v);
+	free(decoded);
+	for_each_at(261, 2, long_body);
 	printf("# decode against forward: largest difference %.2e of the logit (or of 1), %.2f %% of %ld logits bit "
 	       "for bit; "
 	       "logits up to %.2g\n",
@@ -195,7 +242,7 @@ static void causality_body(struct subject *s)
 			        before + (b * T + from) * V, after + (b * T + from) * V, V * sizeof(real));
 		}
 	}
-	if (!s->model->config.causal && !sees_future)
+	if (!s->model->config.causal && s->n_stream && !sees_future)
 		fail_msg("%s: not causal, yet the past does not see the future", s->name);
 }
 
@@ -225,7 +272,7 @@ static void bytes_body(struct subject *s)
 	struct cache cache;
 	struct err err = {0};
 	const int n = s->variant->streams(&s->model->dims, s->config, shape);
-	assert_in_range(n, 1, VARIANT_STREAMS);
+	assert_in_range(n, 0, VARIANT_STREAMS);
 	for (int i = 0; i < n; i++) {
 		assert_true(shape[i].elements > 0 && shape[i].name);
 		for (int j = 0; j < i; j++)
@@ -273,7 +320,7 @@ static void params_body(struct subject *s)
 	const struct model *m = s->model;
 	const struct model_config *c = &m->config;
 	const int n = s->variant->params(&m->dims, s->config, shape), biased_norm = c->bias && c->norm == NORM_LAYER;
-	assert_in_range(n, 1, VARIANT_PARAMS);
+	assert_in_range(n, s->n_stream ? 1 : 0, VARIANT_PARAMS);
 	long layer = 0;
 	for (int i = 0; i < n; i++)
 		layer += (long)shape[i].rows * shape[i].cols;
@@ -282,6 +329,8 @@ static void params_body(struct subject *s)
 	long whole = c->n_layer * layer + (long)c->n_vocab * c->d_model * (c->tied_head ? 1 : 2);
 	whole += c->final_norm * norm + (c->head_bias ? c->n_vocab : 0);
 	whole += c->position == POSITION_LEARNED ? (long)c->n_ctx * c->d_model : 0;
+	whole += c->token_input == TOKEN_INPUT_ONE_HOT ? c->d_model : 0; // the linear map's bias
+	whole += c->head == HEAD_MLP ? (long)c->d_model * (c->d_model + (c->bias ? 1 : 0)) + norm : 0;
 	if (m->n_number != whole)
 		fail_msg("%s: %ld numbers in the model, %ld by its tables", s->name, m->n_number, whole);
 	long sum = 0;

@@ -10,6 +10,7 @@ enum { ROWS = 4 * TILE_ROWS, POSITIONS = 256 };
 struct head {
 	const struct attention_shape *shape;
 	const real *q, *k_panels, *v_panels; // q: row 0 of this head
+	const real *bias;                    // of position 0 on, padded; NULL without
 	ptrdiff_t q_stride, out_stride;
 	real *out, *lse;
 	real *score; // (ROWS, POSITIONS)
@@ -65,8 +66,8 @@ static void query_block(const struct head *h, int i0, int m)
 		most[i] = -INFINITY, total[i] = 0;
 	for (int p0 = 0; p0 < last_visible; p0 += POSITIONS) {
 		const int n = cpu_min(POSITIONS, last_visible - p0);
-		multiply_visible(s, h->score, POSITIONS, h->q + i0 * h->q_stride, h->q_stride,
-		        h->k_panels + (ptrdiff_t)p0 * s->d_qk, s->d_qk, i0, i0 + m, p0, n);
+		multiply_visible(s, h->score, POSITIONS, h->bias ? h->bias + p0 : NULL, h->q + i0 * h->q_stride,
+		        h->q_stride, h->k_panels + (ptrdiff_t)p0 * s->d_qk, s->d_qk, i0, i0 + m, p0, n);
 		for (int i = 0; i < m; i++) {
 			real *score = h->score + i * POSITIONS;
 			const int seen = cpu_min(n, visible(s, i0 + i) - p0);
@@ -102,6 +103,7 @@ void cpu_attention(const struct exec *exec, struct strided_out out, real *lse, s
 	const size_t size = k_size + v_size + sum_size + ROWS * POSITIONS;
 	struct arena_mark mark = arena_mark(exec->scratch);
 	real *scratch = arena_alloc(exec->scratch, size * (size_t)exec->n_thread * sizeof(real));
+	const real *bias = pad_bias(exec->scratch, s);
 	const int n_task = s->B * s->n_head;
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int thread = 0; thread < exec->n_thread; thread++) {
@@ -117,6 +119,7 @@ void cpu_attention(const struct exec *exec, struct strided_out out, real *lse, s
 			        .q = q.x + b * q.b_stride + head * s->d_qk,
 			        .k_panels = k_panels,
 			        .v_panels = v_panels,
+			        .bias = bias_of_head(bias, s, head),
 			        .q_stride = q.t_stride,
 			        .out_stride = out.t_stride,
 			        .out = out.x + b * out.b_stride + head * s->d_v,

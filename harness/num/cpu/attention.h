@@ -9,6 +9,11 @@
 #include "harness/num/cpu/cpu.h"
 #include "harness/num/cpu/tile.h"
 
+static inline int round_to_tile(int n)
+{
+	return cpu_blocks(n, TILE_COLUMNS) * TILE_COLUMNS;
+}
+
 // Numbers in the panels of a (rows, columns) operand.
 static inline size_t panel_size(int rows, int columns)
 {
@@ -82,16 +87,18 @@ static inline int tile_visible(const struct attention_shape *s, int i0, int m, i
 	return seen < 0 ? 0 : cpu_min(seen, n);
 }
 
-// score (rows i0..m-1, n) = A k_panels: A is the queries (or, in backward, dout against the panels of v).
-static inline void multiply_visible(const struct attention_shape *s, real *score, ptrdiff_t ld, const real *a,
-        ptrdiff_t ai, const real *panels, int depth, int i0, int m, int p0, int n)
+// score (rows i0..m-1, n) = [bias +] A k_panels: A is the queries (or, in backward, dout against the panels of v).
+// bias of position p0 on, readable to a whole tile, is the same for all rows; may be NULL.
+static inline void multiply_visible(const struct attention_shape *s, real *score, ptrdiff_t ld, const real *bias,
+        const real *a, ptrdiff_t ai, const real *panels, int depth, int i0, int m, int p0, int n)
 {
 	for (int j = 0; j < n; j += TILE_COLUMNS, panels += (ptrdiff_t)depth * TILE_COLUMNS)
 		for (int i = i0; i < m; i += TILE_ROWS) {
 			const int columns = tile_visible(s, i, m, p0, n) - j;
 			if (columns > 0)
-				tile_small(score + (i - i0) * ld + j, ld, NULL, 0, a + (i - i0) * ai, ai, 1, panels,
-				        TILE_COLUMNS, cpu_min(TILE_ROWS, m - i), cpu_min(TILE_COLUMNS, columns), depth);
+				tile_small(score + (i - i0) * ld + j, ld, bias ? bias + j : NULL, 0, a + (i - i0) * ai,
+				        ai, 1, panels, TILE_COLUMNS, cpu_min(TILE_ROWS, m - i),
+				        cpu_min(TILE_COLUMNS, columns), depth);
 		}
 }
 
@@ -108,9 +115,25 @@ static inline void multiply_weights(const struct attention_shape *s, real *c, pt
 		}
 }
 
-static inline int round_to_tile(int n)
+// A key bias's rows one after the other, padded to whole tiles: (n_bias_row(s), S rounded up). NULL without a bias.
+static inline int n_bias_row(const struct attention_shape *s)
 {
-	return cpu_blocks(n, TILE_COLUMNS) * TILE_COLUMNS;
+	return s->key_bias_stride ? s->n_head : 1;
+}
+static inline const real *pad_bias(struct arena *scratch, const struct attention_shape *s)
+{
+	if (!s->key_bias)
+		return NULL;
+	const int width = round_to_tile(s->S), rows = n_bias_row(s);
+	real *padded = arena_zalloc(scratch, (size_t)rows * (size_t)width * sizeof(real));
+	for (int h = 0; h < rows; h++)
+		memcpy(padded + (ptrdiff_t)h * width, s->key_bias + h * s->key_bias_stride,
+		        (size_t)s->S * sizeof(real));
+	return padded;
+}
+static inline const real *bias_of_head(const real *padded, const struct attention_shape *s, int head)
+{
+	return padded ? padded + (s->key_bias_stride ? (ptrdiff_t)head * round_to_tile(s->S) : 0) : NULL;
 }
 
 #endif

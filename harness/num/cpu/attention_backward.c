@@ -17,11 +17,19 @@ struct work {
 	real *delta;           // (ROWS): sum of dout * out
 };
 
+// The key bias and its gradient in one task: rows of S rounded up to the tile.
+struct bias {
+	const real *padded; // NULL without a bias
+	real *d_bias;       // (n_task, rows of a task), summed in order at the end; NULL when nobody wants it
+	int n_task_row;     // query heads of a task, or 1 when all share one row
+};
+
 struct call {
 	const struct attention_shape *shape;
 	struct strided q, k, v, out, dout;
 	struct strided_out dq, dk, dv;
 	const real *lse;
+	struct bias bias;
 	int n_task_head, n_task_k, n_task_v; // query, key and value heads per task
 };
 
@@ -58,20 +66,26 @@ static struct work work_at(real *memory, const struct call *c)
 	return w;
 }
 
-// One row of scores becomes weights p = exp(score - lse), and ds = scale p (dp - delta); 0 where not visible.
-static void weights_row(real *p, real *ds, int n_visible, int n, real lse, real delta, real scale)
+// One row of scores becomes weights p = exp(score - lse), and ds = scale p (dp - delta); 0 where not visible. The
+// gradient of the scaled score is added to d_bias, if not NULL.
+__attribute__((always_inline)) static inline void weights_row(
+        real *p, real *ds, real *d_bias, int n_visible, int n, real lse, real delta, real scale)
 {
 	int j = 0;
 	for (; j + VEC <= n_visible; j += VEC) {
-		vec e = vec_exp(vec_load(p + j) - lse);
+		const vec e = vec_exp(vec_load(p + j) - lse), d = e * (vec_load(ds + j) - delta);
 		vec_store(p + j, e);
-		vec_store(ds + j, e * (vec_load(ds + j) - delta) * scale);
+		vec_store(ds + j, d * scale);
+		if (d_bias)
+			vec_store(d_bias + j, vec_load(d_bias + j) + d);
 	}
 	if (j < n_visible) {
 		const int rest = n_visible - j;
-		vec e = vec_exp(vec_load(p + j) - lse);
+		const vec e = vec_exp(vec_load(p + j) - lse), d = vec_first(e * (vec_load(ds + j) - delta), rest);
 		vec_store(p + j, vec_first(e, rest));
-		vec_store(ds + j, vec_first(e * (vec_load(ds + j) - delta) * scale, rest));
+		vec_store(ds + j, d * scale);
+		if (d_bias)
+			vec_store(d_bias + j, vec_load(d_bias + j) + d);
 		j += VEC;
 	}
 	for (; j < n; j += VEC) {
@@ -107,13 +121,15 @@ static void add_transposed(const struct attention_shape *s, real *c, ptrdiff_t l
 		}
 }
 
-static void query_block(const struct call *c, const struct work *w, int b, int head, int i0, int m, real *dk, real *dv)
+static void query_block(
+        const struct call *c, const struct work *w, int b, int head, int i0, int m, real *dk, real *dv, real *d_bias)
 {
 	const struct attention_shape *s = c->shape;
 	const int qk = round_to_tile(s->d_qk), v = round_to_tile(s->d_v), last_visible = visible(s, i0 + m - 1);
 	const real *q = c->q.x + b * c->q.b_stride + i0 * c->q.t_stride + head * s->d_qk;
 	const real *dout = c->dout.x + b * c->dout.b_stride + i0 * c->dout.t_stride + head * s->d_v;
 	const real *out = c->out.x + b * c->out.b_stride + i0 * c->out.t_stride + head * s->d_v;
+	const real *bias = bias_of_head(c->bias.padded, s, head);
 	const real *lse = c->lse + ((ptrdiff_t)b * s->n_head + head) * s->T + i0;
 	pack_columns(w->q, q, c->q.t_stride, m, s->d_qk);
 	pack_columns(w->dout, dout, c->dout.t_stride, m, s->d_v);
@@ -129,16 +145,19 @@ static void query_block(const struct call *c, const struct work *w, int b, int h
 	}
 	for (int p0 = 0; p0 < last_visible; p0 += POSITIONS) {
 		const int n = cpu_min(POSITIONS, last_visible - p0);
-		multiply_visible(s, w->weight, POSITIONS, q, c->q.t_stride, w->kt + (ptrdiff_t)p0 * s->d_qk, s->d_qk,
-		        i0, i0 + m, p0, n);
-		multiply_visible(s, w->dscore, POSITIONS, dout, c->dout.t_stride, w->vt + (ptrdiff_t)p0 * s->d_v,
+		multiply_visible(s, w->weight, POSITIONS, bias ? bias + p0 : NULL, q, c->q.t_stride,
+		        w->kt + (ptrdiff_t)p0 * s->d_qk, s->d_qk, i0, i0 + m, p0, n);
+		multiply_visible(s, w->dscore, POSITIONS, NULL, dout, c->dout.t_stride, w->vt + (ptrdiff_t)p0 * s->d_v,
 		        s->d_v, i0, i0 + m, p0, n);
 		for (int i = 0; i < m; i++) {
-			int seen = cpu_min(n, visible(s, i0 + i) - p0);
-			weights_row(w->weight + i * POSITIONS, w->dscore + i * POSITIONS, seen < 0 ? 0 : seen,
-			        cpu_min(n,
-			                tile_visible(s, i0 + i / TILE_ROWS * TILE_ROWS, i0 + m, p0, n) + TILE_ROWS - 1),
-			        lse[i], w->delta[i], (real)s->scale);
+			const int in_block = visible(s, i0 + i) - p0, seen = in_block < 0 ? 0 : cpu_min(n, in_block);
+			const int last = tile_visible(s, i0 + i / TILE_ROWS * TILE_ROWS, i0 + m, p0, n) + TILE_ROWS - 1;
+			real *p = w->weight + i * POSITIONS, *ds = w->dscore + i * POSITIONS;
+			if (d_bias)
+				weights_row(p, ds, d_bias + p0, seen, cpu_min(n, last), lse[i], w->delta[i],
+				        (real)s->scale);
+			else
+				weights_row(p, ds, NULL, seen, cpu_min(n, last), lse[i], w->delta[i], (real)s->scale);
 		}
 		multiply_weights(s, w->dq, qk, w->dscore, POSITIONS, w->k, s->d_qk, i0, i0 + m, p0, n, p0 > 0);
 		add_transposed(s, dk + (ptrdiff_t)p0 * qk, qk, w->dscore, w->q, s->d_qk, i0, m, p0, n);
@@ -154,6 +173,12 @@ static void run_task(const struct call *c, const struct work *w, int b, int grou
 	const struct attention_shape *s = c->shape;
 	const int qk = round_to_tile(s->d_qk), v = round_to_tile(s->d_v);
 	const int k_first = group * c->n_task_k, v_first = group * c->n_task_v;
+	real *d_bias = NULL;
+	if (c->bias.d_bias) {
+		const ptrdiff_t size = (ptrdiff_t)c->bias.n_task_row * round_to_tile(s->S);
+		d_bias = c->bias.d_bias + (b * (s->n_head / c->n_task_head) + group) * size;
+		memset(d_bias, 0, (size_t)size * sizeof(real));
+	}
 	memset(w->dk, 0, (size_t)s->S * (size_t)qk * (size_t)c->n_task_k * sizeof(real));
 	memset(w->dv, 0, (size_t)s->S * (size_t)v * (size_t)c->n_task_v * sizeof(real));
 	for (int head = group * c->n_task_head; head < (group + 1) * c->n_task_head; head++) {
@@ -165,7 +190,9 @@ static void run_task(const struct call *c, const struct work *w, int b, int grou
 		real *dk = w->dk + (ptrdiff_t)(k_head - k_first) * s->S * qk;
 		real *dv = w->dv + (ptrdiff_t)(v_head - v_first) * s->S * v;
 		for (int i0 = 0; i0 < s->T; i0 += ROWS)
-			query_block(c, w, b, head, i0, cpu_min(ROWS, s->T - i0), dk, dv);
+			query_block(c, w, b, head, i0, cpu_min(ROWS, s->T - i0), dk, dv, d_bias);
+		if (d_bias && c->bias.n_task_row > 1)
+			d_bias += round_to_tile(s->S);
 	}
 	for (int i = 0; c->dk.x && i < c->n_task_k; i++)
 		write_rows(c->dk, b * c->dk.b_stride + (k_first + i) * s->d_qk, w->dk + (ptrdiff_t)i * s->S * qk, qk,
@@ -173,6 +200,20 @@ static void run_task(const struct call *c, const struct work *w, int b, int grou
 	for (int i = 0; c->dv.x && i < c->n_task_v; i++)
 		write_rows(c->dv, b * c->dv.b_stride + (v_first + i) * s->d_v, w->dv + (ptrdiff_t)i * s->S * v, v, s->S,
 		        s->d_v);
+}
+
+// Adds what the tasks found, sequence by sequence and head by head.
+static void add_bias_gradients(const struct call *c, int n_task)
+{
+	const struct attention_shape *s = c->shape;
+	const int width = round_to_tile(s->S), rows = c->bias.n_task_row, n_group = s->n_head / c->n_task_head;
+	for (int task = 0; task < n_task; task++)
+		for (int i = 0; i < rows; i++) {
+			const real *from = c->bias.d_bias + ((ptrdiff_t)task * rows + i) * width;
+			real *to = s->d_key_bias + (task % n_group * rows + i) * s->key_bias_stride;
+			for (int j = 0; j < s->S; j++)
+				to[j] += from[j];
+		}
 }
 
 void cpu_attention_backward(const struct exec *exec, struct strided_out dq, struct strided_out dk,
@@ -184,7 +225,7 @@ void cpu_attention_backward(const struct exec *exec, struct strided_out dq, stru
 	const int is_same = k.x == v.x && s->d_qk == s->d_v && s->n_k_head == s->n_v_head;
 	const int is_apart = k.x + s->n_k_head * s->d_qk <= v.x || v.x + s->n_v_head * s->d_v <= k.x;
 	const int n_group = is_same || is_apart ? gcd(s->n_k_head, s->n_v_head) : 1, n_task = s->B * n_group;
-	const struct call c = {.shape = s,
+	struct call c = {.shape = s,
 	        .q = q,
 	        .k = k,
 	        .v = v,
@@ -199,6 +240,12 @@ void cpu_attention_backward(const struct exec *exec, struct strided_out dq, stru
 	        .n_task_v = s->n_v_head / n_group};
 	const size_t size = (work_size(&c) + 15) / 16 * 16;
 	struct arena_mark mark = arena_mark(exec->scratch);
+	c.bias.padded = pad_bias(exec->scratch, s);
+	if (s->key_bias && s->d_key_bias) {
+		c.bias.n_task_row = s->key_bias_stride ? c.n_task_head : 1;
+		c.bias.d_bias = arena_alloc(exec->scratch,
+		        (size_t)n_task * (size_t)c.bias.n_task_row * (size_t)round_to_tile(s->S) * sizeof(real));
+	}
 	real *memory = arena_alloc(exec->scratch, size * (size_t)exec->n_thread * sizeof(real));
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int thread = 0; thread < exec->n_thread; thread++) {
@@ -207,5 +254,7 @@ void cpu_attention_backward(const struct exec *exec, struct strided_out dq, stru
 		for (int task = (int)((long)n_task * thread / exec->n_thread); task < to; task++)
 			run_task(&c, &w, task / n_group, task % n_group);
 	}
+	if (c.bias.d_bias)
+		add_bias_gradients(&c, n_task);
 	arena_rewind(exec->scratch, mark);
 }

@@ -40,6 +40,11 @@ void cpu_copy(
         const struct exec *, real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
 void cpu_dropout(
         const struct exec *, real *out, const real *x, long n, double p, uint64_t seed, uint64_t index, int accumulate);
+void cpu_copy_columns(const struct exec *, struct strided_out out, struct strided x, int B, int T,
+        const struct column_run *run, int n_run);
+void cpu_scale_heads(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C, int n_head,
+        const real *gain, ptrdiff_t gain_stride);
+void cpu_dot_heads(const struct exec *, real *out, struct strided a, struct strided b, int B, int T, int C, int n_head);
 void cpu_rope(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *);
 
 void cpu_attention(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,

@@ -142,38 +142,3 @@ void cpu_dropout(const struct exec *exec, real *out, const real *x, long n, doub
 		}
 	}
 }
-
-void cpu_rope(
-        const struct exec *exec, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *r)
-{
-	const int pairs = r->n_rotary / 2, apart = r->halves ? pairs : 1, step = r->halves ? 1 : 2, d = C / r->n_head;
-	const double sign = r->backwards ? -1 : 1;
-	struct arena_mark mark = arena_mark(exec->scratch);
-	// (cos, sin) per row and pair
-	real *turn = arena_alloc(exec->scratch, (size_t)T * (size_t)pairs * 2 * sizeof(real));
-	for (int i = 0; i < pairs; i++) {
-		const double frequency = sign * pow(r->base, -2.0 * i / r->n_ladder);
-		for (int t = 0; t < T; t++) {
-			turn[(t * pairs + i) * 2] = (real)cos((r->first + t) * frequency);
-			turn[(t * pairs + i) * 2 + 1] = (real)sin((r->first + t) * frequency);
-		}
-	}
-#pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
-	for (int row = 0; row < B * T; row++) {
-		const real *cs = turn + (ptrdiff_t)(row % T) * pairs * 2;
-		for (int h = 0; h < r->n_head; h++) {
-			const real *from = x.x + (row / T) * x.b_stride + (row % T) * x.t_stride + h * d;
-			real *to = out.x + (row / T) * out.b_stride + (row % T) * out.t_stride + h * d;
-			for (int j = 0; j < d; j++)
-				if (j < r->from || j >= r->from + r->n_rotary)
-					to[j] = (out.accumulate ? to[j] : 0) + from[j];
-			for (int i = 0; i < pairs; i++) {
-				const int a = r->from + i * step, b = a + apart;
-				const real c = cs[2 * i], s = cs[2 * i + 1], u = from[a], v = from[b];
-				to[a] = (out.accumulate ? to[a] : 0) + u * c - v * s;
-				to[b] = (out.accumulate ? to[b] : 0) + u * s + v * c;
-			}
-		}
-	}
-	arena_rewind(exec->scratch, mark);
-}
