@@ -5,7 +5,7 @@
 #include "harness/text/added.h"
 #include "harness/text/json.h"
 #include "harness/text/split.h"
-#include "harness/text/tokenizer.h"
+#include "harness/text/tokenizer_build.h"
 #include "harness/text/vocabulary.h"
 #ifdef __cplusplus
 extern "C" {
@@ -40,31 +40,6 @@ struct tokenizer {
 	uint32_t n_merge;
 };
 
-// Records `path: place: message`; always -1.
-int tokenizer_fail(const struct tokenizer *t, struct err *err, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
-// Where the reader is.
-static inline void tokenizer_at(struct tokenizer *t, const char *place, size_t number)
-{
-	t->place = place;
-	t->place_number = number;
-}
-
-struct tokenizer *tokenizer_new(const char *path);
-// A token as a file spells it, in the alphabet that GPT-2 writes bytes in.
-int tokenizer_put_spelled(struct tokenizer *t, long long id, const char *text, size_t n, struct err *err);
-// "left right" and ["left", "right"].
-int tokenizer_put_merge(
-        struct tokenizer *t, const char *left, size_t n_left, const char *right, size_t n_right, struct err *err);
-int tokenizer_put_merge_line(struct tokenizer *t, const char *line, size_t n, struct err *err);
-// An added token; it may be in the vocabulary already. is_normal: it is looked for in the normal form of the text.
-int tokenizer_put_added(struct tokenizer *t, const char *text, size_t n, const struct added_token *token, int is_normal,
-        struct err *err);
-// Checks the whole, makes the tables.
-int tokenizer_finish(struct tokenizer *t, struct err *err);
-
-// Gives the tokenizer the family's way to split and normalise. 0, or -1 where there is no such name.
-int tokenizer_set_family(struct tokenizer *t, const char *name);
 // GPT-2's pattern, which ByteLevel means too.
 extern const char tokenizer_gpt2_pattern[];
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Making a tokenizer from what a reader finds, in the reader's order: tokens, merges, added tokens.
+#include "harness/text/tokenizer_build.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,18 @@ int tokenizer_fail(const struct tokenizer *t, struct err *err, const char *forma
 	snprintf(place, sizeof(place), t->place, t->place_number);
 #pragma GCC diagnostic pop
 	return err_set(err, "%s: %s: %s", t->path, place, message);
+}
+
+void tokenizer_at(struct tokenizer *t, const char *place, size_t number)
+{
+	t->place = place;
+	t->place_number = number;
+}
+
+void tokenizer_set_ends(struct tokenizer *t, int bos, int eos)
+{
+	t->bos = bos;
+	t->eos = eos;
 }
 
 struct tokenizer *tokenizer_new(const char *path)
@@ -102,25 +115,32 @@ int tokenizer_put_spelled(struct tokenizer *t, long long id, const char *text, s
 	return 0;
 }
 
+// Why two texts are no merge; is_left, is_right: which of them are tokens.
+static int refuse_merge(const struct tokenizer *t, const char *left, size_t n_left, const char *right, size_t n_right,
+        int is_left, int is_right, struct err *err)
+{
+	char quoted[QUOTE_TEXT], other[QUOTE_TEXT];
+	text_quote(quoted, left, n_left);
+	text_quote(other, right, n_right);
+	if (!is_left || !is_right)
+		return tokenizer_fail(t, err, "merge of '%s' and '%s': '%s' is not in the vocabulary", quoted, other,
+		        is_left ? other : quoted);
+	return tokenizer_fail(t, err, "merge of '%s' and '%s': what they make is not in the vocabulary", quoted, other);
+}
+
 int tokenizer_put_merge(
         struct tokenizer *t, const char *left, size_t n_left, const char *right, size_t n_right, struct err *err)
 {
-	char bytes[2 * TOKEN_MOST], quoted[QUOTE_TEXT], other[QUOTE_TEXT];
+	char bytes[2 * TOKEN_MOST];
 	const struct vocabulary *v = &t->vocabulary;
-	text_quote(quoted, left, n_left);
-	text_quote(other, right, n_right);
-	if (n_left == 0 || n_right == 0 || n_left > TOKEN_MOST || n_right > TOKEN_MOST)
-		return tokenizer_fail(t, err, "'%s' and '%s' are not two tokens", quoted, other);
-	const long l = unspell(bytes, left, n_left), r = l < 0 ? -1 : unspell(bytes + l, right, n_right);
-	const int left_id = l < 0 ? -1 : vocabulary_find(v, bytes, (size_t)l);
-	const int right_id = r < 0 ? -1 : vocabulary_find(v, bytes + l, (size_t)r);
-	const int id = r < 0 ? -1 : vocabulary_find(v, bytes, (size_t)(l + r));
-	if (left_id < 0 || right_id < 0)
-		return tokenizer_fail(t, err, "merge of '%s' and '%s': '%s' is not in the vocabulary", quoted, other,
-		        left_id < 0 ? quoted : other);
-	if (id < 0)
-		return tokenizer_fail(
-		        t, err, "merge of '%s' and '%s': what they make is not in the vocabulary", quoted, other);
+	const int is_short = n_left <= TOKEN_MOST && n_right <= TOKEN_MOST;
+	const long l = is_short ? unspell(bytes, left, n_left) : -1,
+	           r = l > 0 ? unspell(bytes + l, right, n_right) : -1;
+	const int left_id = l > 0 ? vocabulary_find(v, bytes, (size_t)l) : -1,
+	          right_id = r > 0 ? vocabulary_find(v, bytes + l, (size_t)r) : -1,
+	          id = r > 0 ? vocabulary_find(v, bytes, (size_t)(l + r)) : -1;
+	if (left_id < 0 || right_id < 0 || id < 0)
+		return refuse_merge(t, left, n_left, right, n_right, left_id >= 0, right_id >= 0, err);
 	pair_map_put(&t->merges.pair, (uint32_t)left_id, (uint32_t)right_id, t->n_merge++, id);
 	return 0;
 }

@@ -113,8 +113,7 @@ int tokenizer_read_llama2c(struct tokenizer *t, const char *text, size_t n, stru
 	put_pairs(t, score);
 	t->merges.is_by_character = 1;
 	t->is_always_spaced = 1;
-	t->bos = BOS;
-	t->eos = EOS;
+	tokenizer_set_ends(t, BOS, EOS);
 	t->before = (struct token_list){{BOS}, 1};
 	return 0;
 }

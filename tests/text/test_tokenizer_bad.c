@@ -74,7 +74,7 @@ static const struct {
         {MERGES("[\"a b\",\"ab\"]"), "model.merges[1]: 'ab' is not two tokens"},
         {MERGES("[\"a b c\"]"), "model.merges[0]: 'a b c' is not two tokens"},
         {MERGES("[\" b\"]"), "model.merges[0]: ' b' is not two tokens"},
-        {MERGES("[[\"\",\"b\"]]"), "model.merges[0]: '' and 'b' are not two tokens"},
+        {MERGES("[[\"\",\"b\"]]"), "model.merges[0]: merge of '' and 'b': '' is not in the vocabulary"},
         {MERGES("[\"c b\"]"), "model.merges[0]: merge of 'c' and 'b': 'c' is not in the vocabulary"},
         {MERGES("[[\"a\",\"c\"]]"), "model.merges[0]: merge of 'a' and 'c': 'c' is not in the vocabulary"},
         {MERGES("[\"b a\"]"), "what they make is not in the vocabulary"},
