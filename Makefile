@@ -62,7 +62,7 @@ grads := $(foreach f,$(test_sources),$(if $(filter grad_%,$(notdir $(f))),$(f)))
 # The rest of tests/ are helpers that every test may call.
 helpers := $(filter-out $(tests) $(grads),$(test_sources))
 # These layers never see `real` (check-layers holds them to it), so the double flavour takes their objects as they are.
-not_real := $(filter harness/base/% harness/store/% harness/report/%,$(library))
+not_real := $(filter harness/base/% harness/store/% harness/report/% harness/text/%,$(library))
 
 objects = $(patsubst %.c,$(out)/$(1)%.o,$(2))
 library_objects := $(call objects,,$(library))
@@ -209,11 +209,13 @@ bench: build/kvlab ## measure the training step and its ops against the machine'
 	@OMP_WAIT_POLICY=active build/kvlab bench
 
 PYTHON ?= python3
-bench-peers: build/kvlab ## the same model and batch in PyTorch, interleaved; skipped without it [PYTHON=]
+bench-peers: build/kvlab ## the same model and batch in PyTorch, text in HF tokenizers, in turns; skipped without [PYTHON=]
 	@if ! command -v '$(PYTHON)' >/dev/null; then echo "bench-peers: skipped: there is no $(PYTHON) here"; \
 	elif ! '$(PYTHON)' -c 'import torch' 2>/dev/null; then \
 		echo "bench-peers: skipped: $(PYTHON) cannot import torch (Debian: apt-get install python3-torch)"; \
 	else '$(PYTHON)' tests/peers/bench_peers.py; fi
+	@if '$(PYTHON)' -c 'import tokenizers' 2>/dev/null; then '$(PYTHON)' tests/peers/bench_tokenizers.py; \
+	else echo "bench-tokenizers: skipped: no python that can import tokenizers (pip install tokenizers)"; fi
 
 test: tests ## build and run all tests [T=pattern] [DEV=1] [SAN=address,undefined]
 	@MAKE_SWITCHES='DEV=$(DEV) SAN=$(SAN)' CC='$(CC)' tests/driver $(out) $(if $(T),'$(T)')

@@ -12,6 +12,7 @@ extern "C" {
 enum { HASH_TEXT = 33 }; // 32 digits and the terminator
 
 void hash_hex(char out[HASH_TEXT], const void *data, size_t bytes);
+// 64 bits of the same family.
 uint64_t hash_u64(const void *data, size_t bytes);
 
 #ifdef __cplusplus

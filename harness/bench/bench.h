@@ -29,6 +29,8 @@ int bench_step(struct bench *bench, const char *model, struct err *err);
 int bench_variants(struct bench *bench, const char *model, struct err *err);
 // Fused attention alone.
 void bench_attention(struct bench *bench);
+// Tokenizers on real text, where there is any.
+int bench_tokenize(struct bench *bench, struct err *err);
 // Seconds of single steps, one a line, for the peers' bench: machine readable.
 int bench_steps_only(struct bench *bench, const char *model, double seconds, struct err *err);
 

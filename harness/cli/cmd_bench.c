@@ -20,7 +20,7 @@ static const struct cli_option options[] = {
         {"steps-only", CLI_FLAG, NULL, "print the seconds of single training steps, one a line, and nothing else"},
         {"model", CLI_TEXT, "MODEL",
                 "which model's step: small or middle (default: both; variants: middle; --steps-only: small)"},
-        {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, variants or attention"},
+        {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, variants, attention or tokenize"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
 };
@@ -62,6 +62,12 @@ static int run_attention(struct bench *bench, const char *model, struct err *err
 	return 0;
 }
 
+static int run_tokenize(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model;
+	return bench_tokenize(bench, err);
+}
+
 // In the order in which they must run (bench.h).
 static const struct part {
 	const char *name;
@@ -72,6 +78,7 @@ static const struct part {
         {"step", run_steps},
         {"variants", run_variants},
         {"attention", run_attention},
+        {"tokenize", run_tokenize},
 };
 enum { N_PART = sizeof(parts) / sizeof(*parts) };
 
@@ -120,8 +127,8 @@ static int run(int argc, char **argv, struct err *err)
 	const char *what = cli_text(&args, "what", NULL);
 	if (what && !is_part(what))
 		return err_set(err,
-		               "bench: option '--what': there is no part '%s' (workers, machine, step, variants or "
-		               "attention)",
+		               "bench: option '--what': there is no part '%s' (workers, machine, step, variants, "
+		               "attention or tokenize)",
 		               what),
 		       COMMAND_ERROR;
 	if (n_thread < 1 || n_thread > n_processor)
