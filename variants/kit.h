@@ -12,7 +12,8 @@ extern "C" {
 // A matrix (out, in), and the bias of a map to `out` numbers (no rows when the model has none).
 struct param_shape attn_weight(const char *name, int out, int in);
 struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int out, int in);
-// The output projection: two rows, w_o and b_o, from `at` on; and heads W_o^T (+ bias), (B, T_q, d_model).
+// The output projection: two rows, w_o and b_o (dims->bias_out), from `at` on; and heads W_o^T (+ bias), (B, T_q,
+// d_model).
 void attn_output_params(const struct attn_dims *dims, struct param_shape *table, int at);
 struct tensor *attn_output(struct attn *a, struct tensor *heads, int at);
 
