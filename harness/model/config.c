@@ -54,11 +54,11 @@ const struct option model_options[] = {
                 "how frequencies of position: rope are stretched for more positions than were trained on", 1},
         {"rope_factor", OPTION_REAL, FIELD(rope_scaling.factor), "1", 1, 1e6, NULL,
                 "rope_scaling: what frequencies are divided by", 1},
-        {"rope_low", OPTION_REAL, FIELD(rope_scaling.low), "1", 0, 1e6, NULL,
+        {"rope_low", OPTION_REAL, FIELD(rope_scaling.low), "0", 0, 1e6, NULL,
                 "rope_scaling: llama3: pairs that turn less often in rope_original_ctx are divided by all of it", 1},
-        {"rope_high", OPTION_REAL, FIELD(rope_scaling.high), "4", 0, 1e6, NULL,
+        {"rope_high", OPTION_REAL, FIELD(rope_scaling.high), "0", 0, 1e6, NULL,
                 "rope_scaling: llama3: pairs that turn more often in rope_original_ctx are left alone", 1},
-        {"rope_original_ctx", OPTION_INT, FIELD(rope_scaling.original_ctx), "8192", 1, 1 << 24, NULL,
+        {"rope_original_ctx", OPTION_INT, FIELD(rope_scaling.original_ctx), "0", 0, 1 << 24, NULL,
                 "rope_scaling: llama3: positions that were trained on", 1},
         {NULL},
 };
@@ -100,6 +100,8 @@ int model_config_resolve(struct model_config *c, int task_vocab, int task_T, str
 		return err_set(err, "residual: parallel needs norm_place: pre");
 	if (c->rope_scaling.kind != ROPE_SCALING_NONE && c->position != POSITION_ROPE)
 		return err_set(err, "rope_scaling needs position: rope");
+	if (c->rope_scaling.kind == ROPE_SCALING_LLAMA3 && c->rope_scaling.original_ctx == 0)
+		return err_set(err, "rope_scaling: llama3 needs rope_original_ctx");
 	if (c->rope_scaling.kind == ROPE_SCALING_LLAMA3 && c->rope_scaling.low >= c->rope_scaling.high)
 		return err_set(err, "rope_scaling: llama3 needs rope_low below rope_high, not %g and %g",
 		        c->rope_scaling.low, c->rope_scaling.high);
