@@ -187,8 +187,8 @@ const struct family family_llama = {
         .name = "llama",
         .summary = "Llama, Mistral, SmolLM2: RMS norms, rotary positions, SwiGLU, no biases",
         .defaults = FAMILY_SET({"causal", "true"}, {"norm_place", "pre"}, {"norm", "rms"}, {"bias", "false"},
-                {"position", "rope"}, {"activation", "swiglu"}, {"init", "normal"}, {"n_vocab", "32000"},
-                {"n_ctx", "2048"}),
+                {"attention_bias", "none"}, {"position", "rope"}, {"activation", "swiglu"}, {"init", "normal"},
+                {"n_vocab", "32000"}, {"n_ctx", "2048"}),
         .presets = presets,
         .formats = formats,
 };
