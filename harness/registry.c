@@ -41,7 +41,7 @@ const struct procedure *const procedure_list[] = {
         NULL,
 };
 
-// The lists differ in type but each element begins with its name; one macro keeps the four searches one thing.
+// The lists differ in type but each element begins with its name; one macro keeps the three searches one thing.
 #define FIND(kind)                                                                                                     \
 	const struct kind *kind##_find(const char *name)                                                               \
 	{                                                                                                              \
@@ -52,5 +52,25 @@ const struct procedure *const procedure_list[] = {
 	}
 FIND(variant)
 FIND(task)
-FIND(family)
 FIND(procedure)
+
+const struct family *family_at(int i)
+{
+	for (const struct family *const *family = family_list; *family; family++) {
+		if (i-- == 0)
+			return *family;
+		for (const struct family *preset = (*family)->presets; preset && preset->name; preset++)
+			if (i-- == 0)
+				return preset;
+	}
+	return NULL;
+}
+
+const struct family *family_find(const char *name)
+{
+	const struct family *family;
+	for (int i = 0; (family = family_at(i)); i++)
+		if (!strcmp(family->name, name))
+			return family;
+	return NULL;
+}

@@ -20,8 +20,11 @@ extern const struct procedure *const procedure_list[];
 // By name, or NULL.
 const struct variant *variant_find(const char *name);
 const struct task *task_find(const char *name);
-const struct family *family_find(const char *name);
+const struct family *family_find(const char *name); // a family's or a preset's
 const struct procedure *procedure_find(const char *name);
+
+// Families, each followed by its presets, by number; NULL past the last.
+const struct family *family_at(int i);
 
 #ifdef __cplusplus
 }

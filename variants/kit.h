@@ -14,7 +14,8 @@ struct param_shape attn_weight(const char *name, int out, int in);
 // The same for a matrix that reads what other maps have made; fan_out as in struct param_shape.
 struct param_shape attn_inner_weight(const char *name, int out, int in, int fan_out);
 struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int out, int in);
-// The output projection: two rows, w_o and b_o, from `at` on; and heads W_o^T (+ bias), (B, T_q, d_model).
+// The output projection: two rows, w_o and b_o (dims->bias_out), from `at` on; and heads W_o^T (+ bias), (B, T_q,
+// d_model).
 void attn_output_params(const struct attn_dims *dims, struct param_shape *table, int at);
 struct tensor *attn_output(struct attn *a, struct tensor *heads, int at);
 

@@ -19,11 +19,13 @@ struct attn_dims {
 	int n_ctx;             // most positions a sequence can have
 	int causal;            // 0: every position sees every other (encoder)
 	int bias;              // projections have biases
+	int bias_out;          // and so has the one from the heads back to d_model
 	// Rotary positions (model option position: rope); n_rotary 0: the model has none. Otherwise a variant turns its
 	// scores by relative position, in the mode its options name, or refuses in check().
 	int n_rotary; // numbers turned per head of d_head: all, or the first part of them (Pythia)
 	double rope_base;
 	int rope_halves; // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
+	struct rope_scaling rope_scaling;
 };
 
 enum param_init {

@@ -22,7 +22,8 @@ const struct option model_options[] = {
         {"norm_place", OPTION_CHOICE, FIELD(norm_place), "pre", 0, 0, "pre|post",
                 "before or after each residual branch"},
         {"final_norm", OPTION_BOOL, FIELD(final_norm), "true", 0, 1, NULL, "a norm before the head"},
-        {"activation", OPTION_CHOICE, FIELD(activation), "gelu", 0, 0, "gelu|relu|swiglu", "of the feed-forward part"},
+        {"activation", OPTION_CHOICE, FIELD(activation), "gelu", 0, 0, "gelu|relu|swiglu|gelu_new",
+                "of the feed-forward part (gelu_new: GELU by way of tanh)"},
         {"position", OPTION_CHOICE, FIELD(position), "learned", 0, 0, "none|learned|sinusoidal|rope",
                 "what tells positions apart: added to token embeddings, or (rope) turned into scores"},
         {"init", OPTION_CHOICE, FIELD(init), "torch", 0, 0, "torch|normal|xavier|torch_xavier",
@@ -45,6 +46,20 @@ const struct option model_options[] = {
                 "dropout applies to embeddings too", 1},
         {"dropout_hidden", OPTION_BOOL, FIELD(dropout_hidden), "false", 0, 1, NULL,
                 "dropout applies to the hidden numbers of the feed-forward part too", 1},
+        {"residual", OPTION_CHOICE, FIELD(residual), "sequential", 0, 0, "sequential|parallel",
+                "parallel: attention and feed-forward part read the same input (Pythia; norm_place: pre)", 1},
+        {"attention_bias", OPTION_CHOICE, FIELD(attention_bias), "follow", 0, 0, "follow|none|qkv|all",
+                "which maps of attention have biases (qkv: all but the output's, as Qwen2; follow: as `bias` says)", 1},
+        {"rope_scaling", OPTION_CHOICE, FIELD(rope_scaling.kind), "none", 0, 0, "none|linear|llama3",
+                "how frequencies of position: rope are stretched for more positions than were trained on", 1},
+        {"rope_factor", OPTION_REAL, FIELD(rope_scaling.factor), "1", 1, 1e6, NULL,
+                "rope_scaling: what frequencies are divided by", 1},
+        {"rope_low", OPTION_REAL, FIELD(rope_scaling.low), "0", 0, 1e6, NULL,
+                "rope_scaling: llama3: pairs that turn less often in rope_original_ctx are divided by all of it", 1},
+        {"rope_high", OPTION_REAL, FIELD(rope_scaling.high), "0", 0, 1e6, NULL,
+                "rope_scaling: llama3: pairs that turn more often in rope_original_ctx are left alone", 1},
+        {"rope_original_ctx", OPTION_INT, FIELD(rope_scaling.original_ctx), "0", 0, 1 << 24, NULL,
+                "rope_scaling: llama3: positions that were trained on", 1},
         {NULL},
 };
 
@@ -81,6 +96,15 @@ int model_config_resolve(struct model_config *c, int task_vocab, int task_T, str
 		        c->n_ctx);
 	if (c->tied_head && c->head_bias)
 		return err_set(err, "a tied head has no bias: set head_bias or tied_head to false");
+	if (c->residual == RESIDUAL_PARALLEL && c->norm_place != NORM_PRE)
+		return err_set(err, "residual: parallel needs norm_place: pre");
+	if (c->rope_scaling.kind != ROPE_SCALING_NONE && c->position != POSITION_ROPE)
+		return err_set(err, "rope_scaling needs position: rope");
+	if (c->rope_scaling.kind == ROPE_SCALING_LLAMA3 && c->rope_scaling.original_ctx == 0)
+		return err_set(err, "rope_scaling: llama3 needs rope_original_ctx");
+	if (c->rope_scaling.kind == ROPE_SCALING_LLAMA3 && c->rope_scaling.low >= c->rope_scaling.high)
+		return err_set(err, "rope_scaling: llama3 needs rope_low below rope_high, not %g and %g",
+		        c->rope_scaling.low, c->rope_scaling.high);
 	if (c->position == POSITION_SINUSOIDAL && c->d_model % 2)
 		return err_set(err, "sinusoidal positions need an even d_model, not %d", c->d_model);
 	if (c->position == POSITION_ROPE && (n_rotary(c) < 2 || n_rotary(c) % 2))
@@ -92,6 +116,8 @@ int model_config_resolve(struct model_config *c, int task_vocab, int task_T, str
 
 struct attn_dims model_attn_dims(const struct model_config *c)
 {
+	const int bias =
+	        c->attention_bias == ATTENTION_BIAS_FOLLOW ? c->bias : c->attention_bias != ATTENTION_BIAS_NONE;
 	return (struct attn_dims){.n_layer = c->n_layer,
 	        .d_model = c->d_model,
 	        .n_head = c->n_head,
@@ -99,8 +125,10 @@ struct attn_dims model_attn_dims(const struct model_config *c)
 	        .d_head = c->d_head,
 	        .n_ctx = c->n_ctx,
 	        .causal = c->causal,
-	        .bias = c->bias,
+	        .bias = bias,
+	        .bias_out = bias && c->attention_bias != ATTENTION_BIAS_QKV,
 	        .n_rotary = n_rotary(c),
 	        .rope_base = c->rope_base,
-	        .rope_halves = c->rope_pairs == ROPE_PAIRS_HALVES};
+	        .rope_halves = c->rope_pairs == ROPE_PAIRS_HALVES,
+	        .rope_scaling = c->rope_scaling};
 }

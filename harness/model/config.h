@@ -9,8 +9,10 @@ extern "C" {
 
 enum norm_kind { NORM_LAYER, NORM_RMS };
 enum norm_place { NORM_PRE, NORM_POST };
-enum activation { ACT_GELU, ACT_RELU, ACT_SWIGLU };
+enum activation { ACT_GELU, ACT_RELU, ACT_SWIGLU, ACT_GELU_NEW };
 enum position_kind { POSITION_NONE, POSITION_LEARNED, POSITION_SINUSOIDAL, POSITION_ROPE };
+enum residual { RESIDUAL_SEQUENTIAL, RESIDUAL_PARALLEL };
+enum attention_bias { ATTENTION_BIAS_FOLLOW, ATTENTION_BIAS_NONE, ATTENTION_BIAS_QKV, ATTENTION_BIAS_ALL };
 enum rope_pairs { ROPE_PAIRS_HALVES, ROPE_PAIRS_NEIGHBOURS };
 enum init_kind {
 	INIT_KIND_TORCH,  // weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), embeddings N(0, 1): library default
@@ -33,6 +35,8 @@ struct model_config {
 	double rope_base, rope_fraction;
 	int head, token_input; // the enums above
 	int dropout_embedding, dropout_hidden;
+	int residual, attention_bias; // the enums above
+	struct rope_scaling rope_scaling;
 };
 
 extern const struct option model_options[];

@@ -13,11 +13,13 @@ static struct tensor *norm(
 static struct tensor *feed_forward(
         struct tape *tape, const struct model *m, const struct model_layer *l, struct tensor *x)
 {
+	static const enum unary unary[] = {
+	        [ACT_GELU] = UNARY_GELU, [ACT_RELU] = UNARY_RELU, [ACT_GELU_NEW] = UNARY_GELU_NEW};
 	struct tensor *h = op_linear(tape, x, l->ff_in, l->ff_in_bias);
 	if (m->config.activation == ACT_SWIGLU)
 		h = op_swiglu(tape, h);
 	else
-		h = op_unary(tape, h, m->config.activation == ACT_GELU ? UNARY_GELU : UNARY_RELU);
+		h = op_unary(tape, h, unary[m->config.activation]);
 	if (m->config.dropout_hidden)
 		h = op_dropout(tape, h, m->config.dropout);
 	return op_linear(tape, h, l->ff_out, l->ff_out_bias);
@@ -50,9 +52,11 @@ static struct tensor *block(
 	if (m->config.norm_place == NORM_PRE) {
 		struct tensor *h = norm(tape, m, x, l->norm1_gain, l->norm1_bias);
 		h = attention(tape, m, layer, h, q_from, n_q, cache);
-		x_q = op_add(tape, x_q, op_dropout(tape, h, p));
+		struct tensor *y = op_add(tape, x_q, op_dropout(tape, h, p));
+		if (m->config.residual == RESIDUAL_SEQUENTIAL)
+			x_q = y;
 		h = norm(tape, m, x_q, l->norm2_gain, l->norm2_bias);
-		return op_add(tape, x_q, op_dropout(tape, feed_forward(tape, m, l, h), p));
+		return op_add(tape, y, op_dropout(tape, feed_forward(tape, m, l, h), p));
 	}
 	struct tensor *h = attention(tape, m, layer, x, q_from, n_q, cache);
 	x_q = norm(tape, m, op_add(tape, x_q, op_dropout(tape, h, p)), l->norm1_gain, l->norm1_bias);

@@ -25,6 +25,7 @@ void attn_output_params(const struct attn_dims *d, struct param_shape *table, in
 {
 	table[at] = attn_inner_weight("w_o", d->d_model, d->n_head * d->d_head, 0);
 	table[at + 1] = attn_bias(d, "b_o", d->d_model, d->n_head * d->d_head);
+	table[at + 1].rows = d->bias_out;
 }
 
 struct tensor *attn_output(struct attn *a, struct tensor *heads, int at)
@@ -90,7 +91,8 @@ struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum at
 	        .base = d->rope_base,
 	        .first = rows == ROWS_ALL ? 0 : first[rows],
 	        .halves = d->rope_halves,
-	        .backwards = turn.backwards};
+	        .backwards = turn.backwards,
+	        .scaling = d->rope_scaling};
 	return op_rope(a->tape, x, &rope);
 }
 

@@ -51,8 +51,21 @@ struct attention_shape {
 	ptrdiff_t key_bias_stride;
 };
 
+// How a model that was trained on original_ctx positions turns more of them than it has seen. With f the frequency of a
+// pair and w = 2 pi / f its wavelength in positions:
+//   linear  f / factor
+//   llama3  f where w < original_ctx / high, f / factor where w > original_ctx / low, and between them a mixture that
+//           goes with original_ctx / w from one to the other (Llama 3.1 and later)
+enum rope_scaling_kind { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_LLAMA3 };
+struct rope_scaling {
+	int kind; // enum rope_scaling_kind
+	double factor, low, high;
+	int original_ctx;
+};
+
 // Rotary positions: in each of n_head heads of a row, n_rotary numbers from `from` on are turned in pairs. Pair i of
-// position p turns by p * base^(-2i / n_ladder), i < n_rotary / 2; the rest of the row is copied.
+// position p turns by p * base^(-2i / n_ladder) (as `scaling` changes it), i < n_rotary / 2; the rest of the row is
+// copied.
 struct rope {
 	int n_head;
 	int from, n_rotary; // first number turned in a head, and how many: even
@@ -61,7 +74,10 @@ struct rope {
 	int first;     // position of row 0
 	int halves;    // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
 	int backwards; // by the opposite angle
+	struct rope_scaling scaling;
 };
+// Radians per position of pair i, without regard to `backwards`.
+double rope_frequency(const struct rope *rope, int i);
 // In every row, n numbers from column `from` on go to column `to` and after.
 struct column_run {
 	int to, from, n;
@@ -82,7 +98,7 @@ struct adam {
 	double grad_scale; // of clipping
 };
 
-enum unary { UNARY_GELU, UNARY_RELU };
+enum unary { UNARY_GELU, UNARY_RELU, UNARY_GELU_NEW };
 
 struct backend {
 	const char *name;

@@ -30,7 +30,7 @@ struct tensor *op_layernorm(struct tape *tape, struct tensor *x, struct tensor *
 // x / sqrt(mean(x^2) + eps) * gain.
 struct tensor *op_rmsnorm(struct tape *tape, struct tensor *x, struct tensor *gain, double eps);
 
-// Exact GELU x Phi(x), or ReLU.
+// Exact GELU x Phi(x), ReLU, or the tanh form of GELU ("gelu_new").
 struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind);
 // x (B, T, 2C) = (gate, up) -> silu(gate) * up (B, T, C).
 struct tensor *op_swiglu(struct tape *tape, struct tensor *x);

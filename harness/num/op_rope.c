@@ -1,7 +1,22 @@
 // SPDX-License-Identifier: MIT
 // Rotary positions: a rotation of pairs, so backward is the rotation by the opposite angle.
+#include <math.h>
+
 #include "harness/base/err.h"
 #include "harness/num/op.h"
+
+double rope_frequency(const struct rope *rope, int i)
+{
+	const struct rope_scaling *s = &rope->scaling;
+	const double plain = pow(rope->base, -2.0 * i / rope->n_ladder);
+	if (s->kind == ROPE_SCALING_NONE)
+		return plain;
+	if (s->kind == ROPE_SCALING_LINEAR)
+		return plain / s->factor;
+	const double turns = s->original_ctx * plain / (2 * M_PI); // that the training context had room for
+	const double kept = fmin(1, fmax(0, (turns - s->low) / (s->high - s->low)));
+	return kept * plain + (1 - kept) * plain / s->factor;
+}
 
 struct rope_args {
 	struct tensor *x, *out;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// GELU: x Phi(x), derivative Phi(x) + x phi(x). ReLU: max(x, 0).
+// GELU: x Phi(x), derivative Phi(x) + x phi(x). ReLU: max(x, 0). The tanh form of GELU: x s(2u) with s the sigmoid and
+// u = sqrt(2 / pi) (x + 0.044715 x^3), which is 0.5 x (1 + tanh(u)); derivative s + 2 x u' s (1 - s).
 #include "harness/num/op.h"
 
 struct unary_args {
@@ -23,9 +24,9 @@ struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
 	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
 	double n = (double)tensor_n_row(x) * x->C;
 	if (tape->mode == TAPE_COUNT) {
-		// One FLOP an element for ReLU; GELU by convention 8 forward and 12 backward (exp and erf as
+		// One FLOP an element for ReLU; both GELUs by convention 8 forward and 12 backward (exp and erf as
 		// polynomials).
-		double forward = kind == UNARY_GELU ? 8 : 1, backward = kind == UNARY_GELU ? 12 : 1;
+		double forward = kind == UNARY_RELU ? 1 : 8, backward = kind == UNARY_RELU ? 1 : 12;
 		tape_count(tape, (struct tally){forward * n, op_bytes(n), op_bytes(n)},
 		        (struct tally){backward * n, op_bytes(2 * n), op_bytes(n)});
 		return out;

@@ -103,7 +103,7 @@ static const void *find_by_name(enum section_id id, const char *name)
 
 int choice_at(struct choice *choice, enum section_id id, int i)
 {
-	const void *what = id == SECTION_MODEL     ? (const void *)family_list[i]
+	const void *what = id == SECTION_MODEL     ? (const void *)family_at(i)
 	                   : id == SECTION_VARIANT ? (const void *)variant_list[i]
 	                   : id == SECTION_TASK    ? (const void *)task_list[i]
 	                   : id == SECTION_CACHE   ? (i == 0 ? &cache_kind : NULL)
@@ -133,6 +133,15 @@ int choice_find(struct choice *choice, enum section_id id, const char *name, str
 	return err_set(err, "unknown %s '%s' ('kvlab list %s' shows them all)", kind, name, kind);
 }
 
+static void set_defaults(void *config, const struct family *family)
+{
+	for (const struct family_default *d = family->defaults; d && d->key; d++) {
+		struct err err = {0};
+		if (option_set(model_options, config, d->key, d->value, &err))
+			BUG("family %s: %s", family->name, err.message);
+	}
+}
+
 void *choice_config(const struct choice *choice, struct arena *arena)
 {
 	void *config = arena_zalloc(arena, choice->config_bytes);
@@ -140,11 +149,9 @@ void *choice_config(const struct choice *choice, struct arena *arena)
 	if (choice->id != SECTION_MODEL)
 		return config;
 	const struct family *family = choice->what;
-	for (const struct family_default *d = family->defaults; d && d->key; d++) {
-		struct err err = {0};
-		if (option_set(choice->options, config, d->key, d->value, &err))
-			BUG("family %s: %s", family->name, err.message);
-	}
+	if (family->of)
+		set_defaults(config, family->of);
+	set_defaults(config, family);
 	return config;
 }
 

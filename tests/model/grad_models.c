@@ -57,6 +57,12 @@ static const struct {
                 "n_layer=2 d_model=6 n_head=2 d_head=2 d_ff=5 norm_place=post final_norm=false"},
         {"encoder", "encoder", "n_layer=2 d_model=6 n_head=2 d_ff=5 dropout=0.1 activation=gelu"},
         {"rotary positions", "decoder", "n_layer=2 d_model=8 n_head=2 d_ff=5 position=rope rope_fraction=0.5"},
+        {"parallel residual, biases of q, k and v alone, llama3 scaling", "decoder",
+                "n_layer=2 d_model=8 n_head=2 d_ff=5 residual=parallel bias=false attention_bias=qkv "
+                "activation=gelu_new "
+                "position=rope rope_base=5 rope_scaling=llama3 rope_factor=4 rope_original_ctx=20 rope_low=1 rope_high=2"},
+        {"parallel residual in the last block, dropout", "decoder",
+                "n_layer=1 d_model=6 n_head=2 d_ff=5 residual=parallel dropout=0.3 attention_bias=none"},
         {"pre-norm encoder", "encoder_pre", "n_layer=2 d_model=6 n_head=2 d_ff=5"},
         {"one-hot input without positions, tied", "decoder",
                 "n_layer=1 d_model=6 n_head=2 d_ff=5 token_input=one_hot position=none tied_head=true"},

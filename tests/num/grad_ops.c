@@ -198,6 +198,11 @@ static double gelu(struct tape *tape, void *context)
 	return gradient_project(tape, op_unary(tape, ((struct operands *)context)->in[0], UNARY_GELU), 0);
 }
 
+static double gelu_new(struct tape *tape, void *context)
+{
+	return gradient_project(tape, op_unary(tape, ((struct operands *)context)->in[0], UNARY_GELU_NEW), 0);
+}
+
 static double relu(struct tape *tape, void *context)
 {
 	return gradient_project(tape, op_unary(tape, ((struct operands *)context)->in[0], UNARY_RELU), 0);
@@ -213,6 +218,7 @@ static void test_activations(void **state UNUSED)
 	for (int width = 1; width < 12; width += 5) {
 		struct operands o = {{rig_tensor(&rig, 2, 3, width)}};
 		expect_right("gelu", gelu, &o);
+		expect_right("gelu_new", gelu_new, &o);
 		for (int i = 0; i < 6 * width; i++)
 			o.in[0]->x[i] += o.in[0]->x[i] < 0 ? (real)-0.01 : (real)0.01; // away from the kink
 		expect_right("relu", relu, &o);

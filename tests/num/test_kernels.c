@@ -165,11 +165,39 @@ static void test_norms(void **state UNUSED)
 	}
 }
 
+// Value and slope in double.
+static double relu(double v, double *slope)
+{
+	*slope = v > 0;
+	return fmax(v, 0);
+}
+
+static double gelu(double v, double *slope)
+{
+	const double cdf = 0.5 * erfc(-v * sqrt(0.5)), density = exp(-v * v / 2) / sqrt(2 * M_PI);
+	*slope = cdf + v * density;
+	return v * cdf;
+}
+
+static double gelu_new(double v, double *slope)
+{
+	const double u = sqrt(2 / M_PI) * (v + 0.044715 * v * v * v), du = sqrt(2 / M_PI) * (1 + 3 * 0.044715 * v * v);
+	*slope = 0.5 * (1 + tanh(u)) + 0.5 * v * du / (cosh(u) * cosh(u));
+	return 0.5 * v * (1 + tanh(u));
+}
+
+static const struct {
+	const char *name;
+	enum unary kind;
+	double (*value)(double v, double *slope);
+} unary_kinds[] = {{"relu", UNARY_RELU, relu}, {"gelu", UNARY_GELU, gelu}, {"gelu_new", UNARY_GELU_NEW, gelu_new}};
+
 static void test_unary(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
 		const int n = round < 30 ? rig_int(&rng, 1, 100) : rig_int(&rng, 8000, 20000), accumulate = round % 2;
-		const enum unary kind = round % 4 > 1 ? UNARY_GELU : UNARY_RELU;
+		const char *name = unary_kinds[round / 2 % 3].name;
+		const enum unary kind = unary_kinds[round / 2 % 3].kind;
 		const struct guarded x = guarded_operand(&rig, 1, n, n), dout = guarded_operand(&rig, 1, n, n);
 		const struct guarded out = guarded_output(&rig, 1, n, n, 0), slopes = guarded_output(&rig, 1, n, n, 0),
 		                     dx = guarded_output(&rig, 1, n, n, accumulate);
@@ -177,20 +205,19 @@ static void test_unary(void **state UNUSED)
 		for (int i = 0; i < n; i++) {
 			x.x[i] *= i % 7 ? 1 : 20; // the tails too
 			x.before[x.x - x.memory + i] = x.x[i];
-			const double v = (double)x.x[i], cdf = 0.5 * erfc(-v * sqrt(0.5)),
-			             density = exp(-v * v / 2) / sqrt(2 * M_PI);
-			const double slope = kind == UNARY_GELU ? cdf + v * density : v > 0;
-			e.x[i] = kind == UNARY_GELU ? v * cdf : fmax(v, 0);
+			double slope;
+			const double v = (double)x.x[i], density = exp(-v * v / 2) / sqrt(2 * M_PI);
+			e.x[i] = unary_kinds[round / 2 % 3].value(v, &slope);
 			e.size[i] = fabs(v);
 			ed.x[i] = (double)dout.x[i] * slope;
 			ed.size[i] = fabs((double)dout.x[i]) * (1 + fabs(v) * density * (1 + v * v));
 		}
 		backend_cpu.unary(rig_exec(&rig), out.x, slopes.x, x.x, n, kind);
-		assert_near(kind == UNARY_GELU ? "gelu" : "relu", &out, e.x, e.size, GELU_ERROR);
+		assert_near(name, &out, e.x, e.size, GELU_ERROR);
 		backend_cpu.unary_backward(rig_exec(&rig), dx.x, dout.x, slopes.x, n, accumulate);
 		backend_cpu.unary(rig_exec(&rig), out.x, NULL, x.x, n, kind); // evaluation keeps no slope
-		assert_near(kind == UNARY_GELU ? "gelu alone" : "relu alone", &out, e.x, e.size, GELU_ERROR);
-		assert_near(kind == UNARY_GELU ? "gelu backward" : "relu backward", &dx, ed.x, ed.size, GELU_ERROR);
+		assert_near(name, &out, e.x, e.size, GELU_ERROR);
+		assert_near(name, &dx, ed.x, ed.size, GELU_ERROR);
 		assert_untouched("unary", &x);
 	}
 }
@@ -295,6 +322,19 @@ static void dropout_masks_differ_by_site_and_step(void **state UNUSED)
 	assert_ptr_equal(op_dropout(&rig.tape, x, 0.5), x);
 }
 
+// By wavelengths, as the models' own code has it.
+static double stretched(double frequency, const struct rope_scaling *s)
+{
+	const double wavelength = 2 * M_PI / frequency, longest = s->original_ctx / s->low,
+	             shortest = s->original_ctx / s->high;
+	if (s->kind == ROPE_SCALING_NONE || (s->kind == ROPE_SCALING_LLAMA3 && wavelength < shortest))
+		return frequency;
+	if (s->kind == ROPE_SCALING_LINEAR || wavelength > longest)
+		return frequency / s->factor;
+	const double smooth = (s->original_ctx / wavelength - s->low) / (s->high - s->low);
+	return (1 - smooth) * frequency / s->factor + smooth * frequency;
+}
+
 static void test_rope(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -303,6 +343,7 @@ static void test_rope(void **state UNUSED)
 		const int n_rotary = 2 * rig_int(&rng, 1, d / 2), halves = round % 2, accumulate = round % 4 > 1;
 		const int before = rig_int(&rng, 0, d - n_rotary), n_ladder = round % 5 ? n_rotary : 2 * n_rotary;
 		const int first = rig_int(&rng, 0, 1000), sign = round % 3 ? 1 : -1, C = H * d;
+		const struct rope_scaling scaling = {round / 2 % 3, 8, 1, 4, 300};
 		const struct guarded x = guarded_operand(&rig, B * T, C, C + round % 5);
 		const struct guarded out = guarded_output(&rig, B * T, C, C + round % 4, accumulate);
 		struct expected e = expect(B * T, C);
@@ -316,7 +357,8 @@ static void test_rope(void **state UNUSED)
 				}
 				const int pair = halves ? at % half : at / 2, is_second = halves ? at >= half : at % 2;
 				const int u = halves ? pair : 2 * pair, v = halves ? pair + half : 2 * pair + 1;
-				const double angle = sign * (first + row % T) * pow(1e4, -2.0 * pair / n_ladder);
+				const double frequency = stretched(pow(1e4, -2.0 * pair / n_ladder), &scaling),
+				             angle = sign * (first + row % T) * frequency;
 				term(&e, (long)row * C + j, (double)head[u] * (is_second ? sin(angle) : cos(angle)));
 				term(&e, (long)row * C + j, (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
 				e.size[(long)row * C + j] = fabs((double)head[u]) + fabs((double)head[v]);
@@ -328,7 +370,8 @@ static void test_rope(void **state UNUSED)
 		        .base = 1e4,
 		        .first = first,
 		        .halves = halves,
-		        .backwards = sign < 0};
+		        .backwards = sign < 0,
+		        .scaling = scaling};
 		const struct strided from = {x.x, T * x.stride, x.stride};
 		backend_cpu.rope(rig_exec(&rig), (struct strided_out){out.x, T * out.stride, out.stride, accumulate},
 		        from, B, T, C, &rope);

@@ -21,6 +21,16 @@ static inline vec gelu(vec x, vec *slope)
 	return x * cdf;
 }
 
+// The polynomial sees x within +-10, where the sigmoid is 1 or nothing already: its cube cannot overflow.
+static inline vec gelu_new(vec x, vec *slope)
+{
+	const real a = (real)1.5957691216057308, b = (real)0.044715; // a = 2 sqrt(2 / pi)
+	const vec z = vec_max(vec_min(x, vec_set(10)), vec_set(-10)), zz = z * z;
+	const vec e = vec_exp(-a * z * (1 + b * zz)), s = 1 / (1 + e), rest = e * s; // 1 - s without cancellation
+	*slope = s + x * s * rest * (a * (1 + 3 * b * zz));
+	return x * s;
+}
+
 static inline vec relu(vec x, vec *slope)
 {
 	const vec_mask off = x <= vec_set(0); // NaN is not below 0: it must reach the loss
@@ -52,6 +62,8 @@ void cpu_unary(const struct exec *exec, real *out, real *slope, const real *x, l
 		real *d = slope ? slope + from : NULL;
 		if (kind == UNARY_GELU)
 			map(out + from, d, x + from, to - from, gelu);
+		else if (kind == UNARY_GELU_NEW)
+			map(out + from, d, x + from, to - from, gelu_new);
 		else
 			map(out + from, d, x + from, to - from, relu);
 	}

@@ -20,7 +20,7 @@ static void fill_table(real *cosine, real *sine, const struct rope *r, int T)
 	struct turn rest[ANCHOR], anchor = {0, 0};
 	const int pairs = r->n_rotary / 2, width = r->halves ? pairs : 2 * pairs;
 	for (int i = 0; i < pairs; i++) {
-		const double frequency = (r->backwards ? -1 : 1) * pow(r->base, -2.0 * i / r->n_ladder);
+		const double frequency = (r->backwards ? -1 : 1) * rope_frequency(r, i);
 		unsigned known = 0; // of rest, one bit each
 		for (int t = 0; t < T; t++) {
 			const int p = r->first + t, a = p % ANCHOR;
