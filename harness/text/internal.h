@@ -49,7 +49,7 @@ int tokenizer_read_vocabulary(struct tokenizer *t, const char *text, size_t n, s
 int tokenizer_read_merges(struct tokenizer *t, const char *text, size_t n, struct err *err);
 int tokenizer_read_llama2c(struct tokenizer *t, const char *text, size_t n, struct err *err);
 // An added token as tokenizer.json and tokenizer_config.json write it.
-int tokenizer_read_added(struct tokenizer *t, long long id, const struct value *v, struct err *err);
+int tokenizer_read_added(struct tokenizer *t, long long id, const struct doc *v, struct err *err);
 
 #ifdef __cplusplus
 }

@@ -10,35 +10,35 @@
 extern "C" {
 #endif
 
-struct value;
-enum value_kind { VALUE_NULL, VALUE_BOOL, VALUE_NUMBER, VALUE_TEXT, VALUE_LIST, VALUE_OBJECT };
+struct doc;
+enum doc_kind { DOC_NULL, DOC_BOOL, DOC_NUMBER, DOC_TEXT, DOC_LIST, DOC_OBJECT };
 
 // Parses one document. `path` is what messages call it. 0, or -1 with `path:line:column: what`. Duplicate keys are
-// refused. Free the root with value_free; everything got from it lives as long.
-int value_read(struct value **root, const char *path, const char *text, size_t length, struct err *err);
-void value_free(struct value *root);
+// refused. Free the root with doc_free; everything got from it lives as long.
+int doc_read(struct doc **root, const char *path, const char *text, size_t length, struct err *err);
+void doc_free(struct doc *root);
 
-enum value_kind value_kind(const struct value *v); // VALUE_NULL for NULL
-const struct value *value_member(const struct value *object, const char *key);
-size_t value_count(const struct value *v); // of a list or an object
-const struct value *value_at(const struct value *list, size_t i);
+enum doc_kind doc_kind(const struct doc *v); // DOC_NULL for NULL
+const struct doc *doc_member(const struct doc *object, const char *key);
+size_t doc_count(const struct doc *v); // of a list or an object
+const struct doc *doc_at(const struct doc *list, size_t i);
 // UTF-8, with its bytes (it may hold zero bytes) in *length unless that is NULL; NULL where v is no text.
-const char *value_text(const struct value *v, size_t *length);
+const char *doc_text(const struct doc *v, size_t *length);
 // Whether v is a text and this one.
-int value_is(const struct value *v, const char *text);
-int value_is_true(const struct value *v);
+int doc_is(const struct doc *v, const char *text);
+int doc_is_true(const struct doc *v);
 // 0 with the whole number in *number, -1 where v is none.
-int value_integer(const struct value *v, long long *number);
+int doc_integer(const struct doc *v, long long *number);
 
-// Members in the order of the file: struct value_walk w = {object}; while (value_next(&w)) use(w.key, w.member);
-struct value_walk {
-	const struct value *object;
+// Members in the order of the file: struct doc_walk w = {object}; while (doc_next(&w)) use(w.key, w.member);
+struct doc_walk {
+	const struct doc *object;
 	void *at;
 	const char *key;
 	size_t key_length;
-	const struct value *member;
+	const struct doc *member;
 };
-int value_next(struct value_walk *walk);
+int doc_next(struct doc_walk *walk);
 
 #ifdef __cplusplus
 }

@@ -61,7 +61,7 @@ static int read_part(struct tokenizer *t, const struct part *part, const char *p
 }
 
 // The JSON of a file beside the tokenizer: 0 with *root NULL where there is none.
-static int read_beside(struct value **root, struct tokenizer *t, const char *folder, const char *file, struct err *err)
+static int read_beside(struct doc **root, struct tokenizer *t, const char *folder, const char *file, struct err *err)
 {
 	char *text;
 	size_t n;
@@ -71,26 +71,26 @@ static int read_beside(struct value **root, struct tokenizer *t, const char *fol
 		return 0;
 	if (file_read(&text, &n, path, err))
 		return -1;
-	const int rc = value_read(root, path, text, n, err);
+	const int rc = doc_read(root, path, text, n, err);
 	free(text);
 	t->path = path;
 	return rc;
 }
 
 // "eos_token": "<|endoftext|>" or {"content": "<|endoftext|>"}.
-static void read_role(const struct tokenizer *t, int *id, const struct value *config, const char *key)
+static void read_role(const struct tokenizer *t, int *id, const struct doc *config, const char *key)
 {
 	size_t n;
-	const struct value *v = value_member(config, key);
-	const char *text = value_text(value_kind(v) == VALUE_OBJECT ? value_member(v, "content") : v, &n);
+	const struct doc *v = doc_member(config, key);
+	const char *text = doc_text(doc_kind(v) == DOC_OBJECT ? doc_member(v, "content") : v, &n);
 	const int found = text ? tokenizer_id(t, text, n) : -1;
 	*id = found >= 0 ? found : *id;
 }
 
-static int read_added_decoder(struct tokenizer *t, const struct value *config, struct err *err)
+static int read_added_decoder(struct tokenizer *t, const struct doc *config, struct err *err)
 {
 	tokenizer_at(t, "added_tokens_decoder", 0);
-	for (struct value_walk w = {value_member(config, "added_tokens_decoder")}; value_next(&w);) {
+	for (struct doc_walk w = {doc_member(config, "added_tokens_decoder")}; doc_next(&w);) {
 		char *end;
 		const long long id = strtoll(w.key, &end, 10);
 		if (end == w.key || *end)
@@ -102,7 +102,7 @@ static int read_added_decoder(struct tokenizer *t, const struct value *config, s
 }
 
 // Vocabulary and merges have no place for control tokens: they stand in the configuration, or in the vocabulary itself.
-static int add_control_tokens(struct tokenizer *t, const struct value *config, struct err *err)
+static int add_control_tokens(struct tokenizer *t, const struct doc *config, struct err *err)
 {
 	static const char end[] = "<|endoftext|>";
 	if (read_added_decoder(t, config, err))
@@ -114,21 +114,21 @@ static int add_control_tokens(struct tokenizer *t, const struct value *config, s
 }
 
 static int choose_family(
-        struct tokenizer *t, const char *folder, const char *family, const struct value *config, struct err *err)
+        struct tokenizer *t, const char *folder, const char *family, const struct doc *config, struct err *err)
 {
-	struct value *model;
+	struct doc *model;
 	if (family && tokenizer_set_family(t, family))
 		return err_set(err, "family '%s' is not known: %s", family, tokenizer_families());
 	if (family)
 		return 0;
-	const char *name = value_text(value_member(config, "tokenizer_class"), NULL);
+	const char *name = doc_text(doc_member(config, "tokenizer_class"), NULL);
 	if (name && !tokenizer_set_family(t, name))
 		return 0;
 	if (read_beside(&model, t, folder, "config.json", err))
 		return -1;
-	name = value_text(value_member(model, "model_type"), NULL);
+	name = doc_text(doc_member(model, "model_type"), NULL);
 	const int rc = name ? tokenizer_set_family(t, name) : -1;
-	value_free(model);
+	doc_free(model);
 	if (rc == 0)
 		return 0;
 	return err_set(err, "%s: vocabulary and merges do not say how text is split: name the family (%s)", folder,
@@ -138,7 +138,7 @@ static int choose_family(
 static int read_folder(
         struct tokenizer *t, const char *folder, const struct layout *layout, const char *family, struct err *err)
 {
-	struct value *config = NULL;
+	struct doc *config = NULL;
 	const char *path = NULL;
 	int rc = 0;
 	for (int i = 0; i < 2 && layout->part[i].file && !rc; i++) {
@@ -154,7 +154,7 @@ static int read_folder(
 		read_role(t, &t->bos, config, "bos_token");
 		read_role(t, &t->eos, config, "eos_token");
 	}
-	value_free(config);
+	doc_free(config);
 	return rc ? -1 : 0;
 }
 
