@@ -214,8 +214,8 @@ static int read_merges(struct tokenizer *t, const struct doc *merges, struct err
 	for (size_t i = 0; i < doc_count(merges); i++) {
 		const struct doc *merge = doc_at(merges, i);
 		size_t n_left, n_right;
-		const char *left = doc_text(doc_at(merge, 0), &n_left),
-		           *right = doc_text(doc_at(merge, 1), &n_right), *line = doc_text(merge, &n_left);
+		const char *left = doc_text(doc_at(merge, 0), &n_left), *right = doc_text(doc_at(merge, 1), &n_right),
+		           *line = doc_text(merge, &n_left);
 		tokenizer_at(t, "model.merges[%zu]", i);
 		if (!line && (!left || !right || doc_count(merge) != 2))
 			return tokenizer_fail(t, err, "neither a text nor a list of two");

@@ -60,7 +60,8 @@ static const struct {
         {"parallel residual, biases of q, k and v alone, llama3 scaling", "decoder",
                 "n_layer=2 d_model=8 n_head=2 d_ff=5 residual=parallel bias=false attention_bias=qkv "
                 "activation=gelu_new "
-                "position=rope rope_base=5 rope_scaling=llama3 rope_factor=4 rope_original_ctx=20 rope_low=1 rope_high=2"},
+                "position=rope rope_base=5 rope_scaling=llama3 rope_factor=4 rope_original_ctx=20 rope_low=1 "
+                "rope_high=2"},
         {"parallel residual in the last block, dropout", "decoder",
                 "n_layer=1 d_model=6 n_head=2 d_ff=5 residual=parallel dropout=0.3 attention_bias=none"},
         {"pre-norm encoder", "encoder_pre", "n_layer=2 d_model=6 n_head=2 d_ff=5"},

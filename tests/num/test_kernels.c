@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Every slot of the CPU backend but products and attention (test_kernels_gemm.c, test_kernels_attention.c) against
-// plain double-precision loops: random odd sizes, guards around outputs, NaN in outputs that must not be read.
+// Every slot of the CPU backend but products, attention and rope (test_kernels_gemm.c and its neighbours) against plain
+// double-precision loops: random odd sizes, guards around outputs, NaN in outputs that must not be read.
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -322,90 +322,6 @@ static void dropout_masks_differ_by_site_and_step(void **state UNUSED)
 	assert_ptr_equal(op_dropout(&rig.tape, x, 0.5), x);
 }
 
-// By wavelengths, as the models' own code has it.
-static double stretched(double frequency, const struct rope_scaling *s)
-{
-	const double wavelength = 2 * M_PI / frequency, longest = s->original_ctx / s->low,
-	             shortest = s->original_ctx / s->high;
-	if (s->kind == ROPE_SCALING_NONE || (s->kind == ROPE_SCALING_LLAMA3 && wavelength < shortest))
-		return frequency;
-	if (s->kind == ROPE_SCALING_LINEAR || wavelength > longest)
-		return frequency / s->factor;
-	const double smooth = (s->original_ctx / wavelength - s->low) / (s->high - s->low);
-	return (1 - smooth) * frequency / s->factor + smooth * frequency;
-}
-
-static void test_rope(void **state UNUSED)
-{
-	for (int round = 0; round < ROUNDS; round++) {
-		const int B = rig_int(&rng, 1, 3), T = rig_int(&rng, 1, 30), H = rig_int(&rng, 1, 4),
-		          d = rig_int(&rng, 2, 40);
-		const int n_rotary = 2 * rig_int(&rng, 1, d / 2), halves = round % 2, accumulate = round % 4 > 1;
-		const int before = rig_int(&rng, 0, d - n_rotary), n_ladder = round % 5 ? n_rotary : 2 * n_rotary;
-		const int first = rig_int(&rng, 0, 1000), sign = round % 3 ? 1 : -1, C = H * d;
-		const struct rope_scaling scaling = {round / 2 % 3, 8, 1, 4, 300};
-		const struct guarded x = guarded_operand(&rig, B * T, C, C + round % 5);
-		const struct guarded out = guarded_output(&rig, B * T, C, C + round % 4, accumulate);
-		struct expected e = expect(B * T, C);
-		for (int row = 0; row < B * T; row++)
-			for (int j = 0; j < C; j++) {
-				const int at = j % d - before, half = n_rotary / 2;
-				const real *head = x.x + row * x.stride + j - at;
-				if (at < 0 || at >= n_rotary) {
-					term(&e, (long)row * C + j, (double)head[at]);
-					continue;
-				}
-				const int pair = halves ? at % half : at / 2, is_second = halves ? at >= half : at % 2;
-				const int u = halves ? pair : 2 * pair, v = halves ? pair + half : 2 * pair + 1;
-				const double frequency = stretched(pow(1e4, -2.0 * pair / n_ladder), &scaling),
-				             angle = sign * (first + row % T) * frequency;
-				term(&e, (long)row * C + j, (double)head[u] * (is_second ? sin(angle) : cos(angle)));
-				term(&e, (long)row * C + j, (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
-				e.size[(long)row * C + j] = fabs((double)head[u]) + fabs((double)head[v]);
-			}
-		const struct rope rope = {.n_head = H,
-		        .from = before,
-		        .n_rotary = n_rotary,
-		        .n_ladder = n_ladder,
-		        .base = 1e4,
-		        .first = first,
-		        .halves = halves,
-		        .backwards = sign < 0,
-		        .scaling = scaling};
-		const struct strided from = {x.x, T * x.stride, x.stride};
-		backend_cpu.rope(rig_exec(&rig), (struct strided_out){out.x, T * out.stride, out.stride, accumulate},
-		        from, B, T, C, &rope);
-		assert_near("rope", &out, e.x, e.size, SUM_ROUNDING);
-		assert_untouched("rope", &x);
-		if (accumulate)
-			continue;
-		backend_cpu.rope(
-		        rig_exec(&rig), (struct strided_out){x.x, T * x.stride, x.stride, 0}, from, B, T, C, &rope);
-		for (int row = 0; row < B * T; row++) // in place: the same bits
-			assert_memory_equal(x.x + row * x.stride, out.x + row * out.stride, (size_t)C * sizeof(real));
-	}
-}
-
-// What a position gets depends on the position alone: a decoded row has the bits of the whole sequence's.
-static void a_row_is_turned_the_same_wherever_it_stands(void **state UNUSED)
-{
-	enum { T = 70, C = 36 };
-	const struct tensor *x = rig_tensor(&rig, 1, T, C);
-	struct tensor *all = rig_tensor(&rig, 1, T, C), *one = rig_tensor(&rig, 1, T, C);
-	for (int halves = 0; halves < 2; halves++) {
-		struct rope rope = {
-		        .n_head = 2, .n_rotary = 18, .n_ladder = 18, .base = 1e4, .first = 9, .halves = halves};
-		backend_cpu.rope(rig_exec(&rig), (struct strided_out){all->x, T * C, C, 0},
-		        (struct strided){x->x, T * C, C}, 1, T, C, &rope);
-		for (int t = 0; t < T; t++) {
-			rope.first = 9 + t;
-			backend_cpu.rope(rig_exec(&rig), (struct strided_out){one->x + t * C, C, C, 0},
-			        (struct strided){x->x + t * C, C, C}, 1, 1, C, &rope);
-		}
-		assert_memory_equal(all->x, one->x, T * C * sizeof(real));
-	}
-}
-
 static void test_cross_entropy(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -506,8 +422,6 @@ int main(void)
 	        cmocka_unit_test(test_add_and_copy),
 	        cmocka_unit_test(test_dropout),
 	        cmocka_unit_test(dropout_masks_differ_by_site_and_step),
-	        cmocka_unit_test(test_rope),
-	        cmocka_unit_test(a_row_is_turned_the_same_wherever_it_stands),
 	        cmocka_unit_test(test_cross_entropy),
 	        cmocka_unit_test(test_sum_squares),
 	        cmocka_unit_test(test_adam),
