@@ -15,6 +15,9 @@ set bmargin at screen 0.145
 set xlabel 'epoch' offset 0, 0.2
 set xtics auto
 set format y '%.2f'
+# No loss is below 0, whatever the interval of three seeds says; the key stands above the curves.
+set yrange [0<*:*]
+set offsets graph 0, graph 0, graph 0.02, 0
 do for [p = 1:n_panel] {
 	panel = word(panels, p)
 	left = 0.085 + (p - 1) * 0.91 / n_panel
@@ -25,7 +28,7 @@ do for [p = 1:n_panel] {
 		at graph 0.5, 1.035 center font ',13' noenhanced
 	if (p == n_panel) { set key top right Left reverse noenhanced } else { unset key }
 	plot for [b in blocks_of(curves_panel, panel)] curves_file index int(b) \
-			using (beside(column('epoch'), word(curves_series, int(b) + 1))):(column('loss')):(column('lo')):(column('hi')) \
+			using (beside(column('epoch'), word(curves_series, int(b) + 1))):(column('loss')):(column('lo') < 0 ? 0 : column('lo')):(column('hi')) \
 			with yerrorbars ls style_of(word(curves_series, int(b) + 1)) dt 1 lw 1 pt -1 notitle, \
 		for [b in blocks_of(curves_panel, panel)] curves_file index int(b) \
 			using (beside(column('epoch'), word(curves_series, int(b) + 1))):(column('loss')) \
