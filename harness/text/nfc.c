@@ -36,7 +36,8 @@ static char *reserve(struct nfc_work *work, size_t n)
 
 static void append(struct nfc_work *work, const char *text, size_t n)
 {
-	memcpy(reserve(work, n), text, n);
+	if (n)
+		memcpy(reserve(work, n), text, n);
 	work->n += n;
 }
 
