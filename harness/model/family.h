@@ -24,7 +24,7 @@ struct family_default {
 
 // A value of the file's configuration (config.json, the header of a .gguf or .bin) and the model option that it is.
 struct family_key {
-	const char *key; // "n_embd"; "a.b" is b in object a; of "a|b" the first that is there counts and a is written
+	const char *key;    // "n_embd"; "a.b" is b in object a; "a|b" are spellings of one thing, the first is written
 	const char *option; // the model option that takes the value; NULL: it is only looked at
 	const char
 	        *otherwise; // what a file without the key means, spelled as in the file; "4*n_embd"; NULL: it is needed
@@ -62,8 +62,9 @@ struct family_format {
 };
 
 // The part of config.json that all families with rotary positions have, in the spelling of today and of earlier years.
-#define FAMILY_ROPE_KEYS                                                                                               \
-	{"rope_theta|rotary_emb_base|rope_parameters.rope_theta", "rope_base", "10000", NULL},                         \
+// base: the earlier name of the frequencies' base.
+#define FAMILY_ROPE_KEYS(base)                                                                                         \
+	{base "|rope_scaling.rope_theta|rope_parameters.rope_theta", "rope_base", "10000", NULL},                      \
 	        {"rope_scaling.rope_type|rope_scaling.type|rope_parameters.rope_type", "rope_scaling", "default",      \
 	                "default=none linear=linear llama3=llama3"},                                                   \
 	        {"rope_scaling.factor|rope_parameters.factor", "rope_factor", "1", NULL},                              \

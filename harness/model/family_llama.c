@@ -26,7 +26,7 @@ static const struct family_key keys[] = {
         {"tie_word_embeddings", "tied_head", "false", NULL},
         {"attention_bias", "attention_bias", "false", "false=none true=all"},
         {"mlp_bias", "bias", "false", NULL},
-        FAMILY_ROPE_KEYS,
+        FAMILY_ROPE_KEYS("rope_theta"),
         {"sliding_window", NULL, "null", ">=n_ctx"},
         {"rope_interleaved", NULL, "false", "false"},
         {"layer_types", NULL, "full_attention", "full_attention"},

@@ -21,8 +21,8 @@ static const struct family_key keys[] = {
         {"tie_word_embeddings", "tied_head", "false", NULL},
         {"use_parallel_residual", "residual", "true", "true=parallel false=sequential"},
         {"attention_bias", "attention_bias", "true", "true=follow false=none"},
-        {"rotary_pct|partial_rotary_factor|rope_parameters.partial_rotary_factor", "rope_fraction", "0.25", NULL},
-        FAMILY_ROPE_KEYS,
+        {"rotary_pct|rope_parameters.partial_rotary_factor", "rope_fraction", "0.25", NULL},
+        FAMILY_ROPE_KEYS("rotary_emb_base"),
         {"quantization_config", NULL, "null", "null"},
         {NULL},
 };

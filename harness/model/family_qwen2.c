@@ -19,7 +19,7 @@ static const struct family_key keys[] = {
         {"hidden_act", "activation", "silu", "silu=swiglu"},
         {"rms_norm_eps", "norm_eps", "1e-06", NULL},
         {"tie_word_embeddings", "tied_head", "false", NULL},
-        FAMILY_ROPE_KEYS,
+        FAMILY_ROPE_KEYS("rope_theta"),
         {"use_sliding_window", NULL, "false", "false"},
         {"layer_types", NULL, "full_attention", "full_attention"},
         {"quantization_config", NULL, "null", "null"},

@@ -49,21 +49,6 @@ static const struct value *find_path(const struct value *object, const char *pat
 	return value && value->kind != VALUE_NULL ? value : NULL;
 }
 
-// The first of "a|b" that is there; its own name is left in `name`, the first one's when none is.
-static const struct value *find_key(const struct value *object, const char *keys, char name[WORD])
-{
-	const struct value *value = NULL;
-	for (const char *at = keys; !value && *at; at += strspn(at, "|")) {
-		const int n = (int)strcspn(at, "|");
-		snprintf(name, WORD, "%.*s", n, at);
-		value = find_path(object, name);
-		at += n;
-	}
-	if (!value)
-		snprintf(name, WORD, "%.*s", (int)strcspn(keys, "|"), keys);
-	return value;
-}
-
 // As an option would be spelled; JSON for what is no plain value. Safe to show.
 static void value_word(char word[WORD], const struct value *value)
 {
@@ -78,6 +63,39 @@ static void value_word(char word[WORD], const struct value *value)
 	const int is_quoted = text[0] == '"';
 	snprintf(word, WORD, "%.*s", (int)(n < WORD ? n : WORD) - 2 * is_quoted, text + is_quoted);
 	free(text);
+}
+
+// 10000 is 10000.0.
+static int is_same(const char *a, const char *b)
+{
+	double x, y;
+	return !strcmp(a, b) || (!number_parse(&x, a) && !number_parse(&y, b) && x == y);
+}
+
+// What there is of "a|b", under which name; NULL when there is nothing (name is the first one then). Two spellings that
+// say different things are an error.
+static int find_key(
+        const struct value **value, const struct value *object, const char *keys, char name[WORD], struct err *err)
+{
+	char other[WORD], word[WORD], other_word[WORD];
+	*value = NULL;
+	snprintf(name, WORD, "%.*s", (int)strcspn(keys, "|"), keys);
+	for (const char *at = keys; *at; at += strspn(at, "|")) {
+		const int n = (int)strcspn(at, "|");
+		snprintf(other, sizeof(other), "%.*s", n, at);
+		at += n;
+		const struct value *found = find_path(object, other);
+		if (!found)
+			continue;
+		value_word(other_word, found);
+		if (*value && !is_same(word, other_word))
+			return err_set(
+			        err, "%s: '%s' is %s, but '%s' is %s", object->place, name, word, other, other_word);
+		*value = found;
+		memcpy(name, other, sizeof(other));
+		memcpy(word, other_word, sizeof(word));
+	}
+	return 0;
 }
 
 // "gelu=gelu silu=swiglu": what a word means, or NULL. A word without "=" means itself.
@@ -129,7 +147,9 @@ static int read_key(
 {
 	char name[WORD], word[WORD], meant[WORD];
 	struct err cause = {0};
-	const struct value *value = find_key(object, key->key, name);
+	const struct value *value;
+	if (find_key(&value, object, key->key, name, err))
+		return -1;
 	if (!value && !key->otherwise)
 		return err_set(err, "%s: there is no '%s'", object->place, name);
 	// A list says the same for every layer, or it cannot be computed.
@@ -154,11 +174,13 @@ static int compare_key(
         const struct model_config *config, const struct family_key *key, const struct value *object, struct err *err)
 {
 	char name[WORD], word[WORD];
-	const struct value *value = find_key(object, key->key, name);
+	const struct value *value;
 	const int is_least = key->words[0] == '>';
 	const struct option *option = option_find(model_options, key->words + 1 + is_least);
 	const int own = *(const int *)(const void *)((const char *)config + option->offset);
 	double number;
+	if (find_key(&value, object, key->key, name, err))
+		return -1;
 	if (!value)
 		return 0;
 	value_word(word, value);

@@ -51,6 +51,11 @@ static const struct {
         {"pythia", "\"attention_bias\": true", "\"attention_bias\": false",
                 "/model.safetensors: tensor 'gpt_neox.layers.0.attention.dense.bias' and 3 more have no place in this "
                 "pythia model"},
+        {"pythia", "\"rotary_emb_base\": 100.0",
+                "\"rotary_emb_base\": 100.0, \"rope_parameters\": {\"rope_theta\": 10000}",
+                "/config.json: 'rotary_emb_base' is 100.0, but 'rope_parameters.rope_theta' is 10000"},
+        {"pythia", "\"rotary_emb_base\": 100.0",
+                "\"rotary_emb_base\": 100.0, \"rope_parameters\": {\"rope_theta\": 100}", NULL},
         {"qwen2_untied", "\"use_sliding_window\": false", "\"use_sliding_window\": true",
                 "/config.json: 'use_sliding_window' is true, which cannot be computed (can be: false)"},
         {"qwen2_untied", "\"full_attention\"\n", "\"sliding_attention\"\n",

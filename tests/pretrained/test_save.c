@@ -85,6 +85,33 @@ static void names_and_numbers_are_the_packages(void **state UNUSED)
 	}
 }
 
+// Spelled so that the package reads the same model: GPT-NeoX has its own names for the rotary part.
+static const char *const pythia_config =
+        "{\n  \"architectures\": [\"GPTNeoXForCausalLM\"],\n  \"model_type\": \"gpt_neox\",\n"
+        "  \"hidden_size\": 16,\n  \"num_hidden_layers\": 2,\n  \"num_attention_heads\": 2,\n"
+        "  \"intermediate_size\": 24,\n  \"vocab_size\": 31,\n  \"max_position_embeddings\": 32,\n"
+        "  \"hidden_act\": \"gelu\",\n  \"layer_norm_eps\": 1e-05,\n"
+        "  \"tie_word_embeddings\": true,\n  \"use_parallel_residual\": false,\n"
+        "  \"attention_bias\": false,\n  \"rotary_pct\": 1,\n  \"rotary_emb_base\": 30,\n"
+        "  \"rope_scaling\": {\n    \"rope_type\": \"linear\",\n    \"factor\": 2\n  },\n"
+        "  \"torch_dtype\": \"float32\"\n}\n";
+
+static void the_configuration_is_spelled_as_the_package_reads_it(void **state UNUSED)
+{
+	struct err err = {0};
+	struct pretrained p;
+	char *folder = folder_make();
+	load(&p, FAMILIES "pythia_sequential");
+	if (model_save(&p.model, p.family, folder, &err))
+		fail_msg("%s", err.message);
+	struct bytes text = bytes_of_file(arena_printf(&arena, "%s/config.json", folder));
+	bytes_add(&text, "", 1);
+	assert_string_equal((const char *)text.data, pythia_config);
+	free(text.data);
+	pretrained_close(&p);
+	folder_remove(folder);
+}
+
 // A preset's model is saved as its family's; with another variant or option it is none of them.
 static const struct {
 	const char *family, *settings, *variant, *variant_settings, *message; // message NULL: it is saved
@@ -150,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(what_is_saved_loads_as_it_was),
 	        cmocka_unit_test(names_and_numbers_are_the_packages),
+	        cmocka_unit_test(the_configuration_is_spelled_as_the_package_reads_it),
 	        cmocka_unit_test(only_what_the_files_can_say_is_saved),
 	};
 	return cmocka_run_group_tests_name("models saved", tests, setup, teardown);
