@@ -287,9 +287,10 @@ static void fuzz(const struct target *target)
 	const long at = done->n_case, n_accepted = done->n_accepted;
 	munmap(done, sizeof(*done));
 	if (status)
-		fail_msg("%s: %s in case %ld: KVLAB_TEST_SEED=%llu KVLAB_FUZZ_CASE=%ld runs it again", target->name,
-		        WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF ? "a hang" : "a crash", at,
-		        (unsigned long long)test_seed(), at);
+		fail_msg(
+		        "%s: %s (wait status 0x%x) in case %ld: KVLAB_TEST_SEED=%llu KVLAB_FUZZ_CASE=%ld runs it again",
+		        target->name, WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF ? "a hang" : "a crash",
+		        (unsigned)status, at, (unsigned long long)test_seed(), at);
 	assert_true(getenv("KVLAB_FUZZ_CASE") || n_accepted > 0);
 }
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "harness/base/progress.h"
 #include "harness/text/internal.h"
 #include "tests/num/rig.h"
 #include "tests/test.h"
@@ -99,6 +99,14 @@ static void words_merge_as_defined(void **state UNUSED)
 	}
 }
 
+// Of this process: others may have the machine.
+static double processor_s(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 // A word as long as the text, of one letter and of two: what is quadratic anywhere takes minutes here.
 static void a_megabyte_of_one_letter_is_no_attack(void **state UNUSED)
 {
@@ -115,11 +123,11 @@ static void a_megabyte_of_one_letter_is_no_attack(void **state UNUSED)
 				text[k] = fillings[f][k % n];
 			text[LONG] = 'x'; // so that what looks ahead for the end of white space finds none
 			struct token_ids ids = {0};
-			const double start = clock_s();
+			const double start = processor_s();
 			if (encoder_run(e, text, LONG + 1, 0, &ids, &err))
 				fail_msg("%s", err.message);
-			if (clock_s() - start > 20)
-				fail_msg("%s: a megabyte of '%s' takes %.0f s", own[i], fillings[f], clock_s() - start);
+			if (processor_s() - start > 20)
+				fail_msg("%s: a megabyte of '%s' takes over 20 s", own[i], fillings[f]);
 			free(ids.id);
 		}
 		encoder_free(e);
