@@ -3,8 +3,8 @@
 //   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h of group g: softmax(q_h k_g^T / sqrt(d_head)) v_g,
 //   out = heads W_o^T
 // Cached per token and layer: k and v, n_kv_head * d_head numbers each.
-// RoPE: scores see relative positions only, values none. at_write and at_read are one function: cached keys are turned
-// once, or cached unturned and all turned at each step.
+// RoPE: scores see relative positions only, values none. at_write and at_read are one function (a rounded cache apart):
+// cached keys are turned once, or cached unturned and all turned at each step.
 // Source: Ainslie et al. 2023; GQA of papers A, B and C (reference/papers.md A.1, C.1, E.2). Equals mha at n_kv_head =
 // n_head, mqa at n_kv_head = 1.
 #include "variants/variant.h"

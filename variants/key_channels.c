@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Pruned key channels: of every key head only d_keep of its d_head channels are scored, and only they are cached.
-//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h of group g: softmax(q_h[C_g] k_g[C_g]^T /
-//   sqrt(d_head)) v_g,  out = heads W_o^T
+//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  out = heads W_o^T,
+//   head h of group g: softmax(q_h[C_g] k_g[C_g]^T / sqrt(d_head)) v_g
 //   C_g: the d_keep channels c with the largest sum over the heads h of group g of |row c of W_q,h| |row c of W_k,g|,
 //   lengths of rows with their biases; ties go to the lower channel
 // ThinK chooses after the prompt, from |Q_c| |K_c| of its activations, so each prompt keeps other channels. Here the

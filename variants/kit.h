@@ -11,6 +11,8 @@ extern "C" {
 
 // A matrix (out, in), and the bias of a map to `out` numbers (no rows when the model has none).
 struct param_shape attn_weight(const char *name, int out, int in);
+// The same for a matrix that reads what other maps have made; fan_out as in struct param_shape.
+struct param_shape attn_inner_weight(const char *name, int out, int in, int fan_out);
 struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int out, int in);
 // The output projection: two rows, w_o and b_o (dims->bias_out), from `at` on; and heads W_o^T (+ bias), (B, T_q,
 // d_model).
@@ -50,7 +52,7 @@ struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum at
 // 0, or -1 with a sentence when n numbers per head cannot be paired ("rope cannot pair the 7 numbers ...").
 int attn_check_pairs(const struct attn_dims *dims, const char *what, int n, struct err *err);
 
-// Where keys are turned: the same function either way.
+// Where keys are turned: the same function either way, but for what a rounded cache (f16, q8, ...) loses of them.
 enum key_rope {
 	KEY_ROPE_AT_WRITE, // once, before they are cached
 	KEY_ROPE_AT_READ,  // cached as they are, all of them turned at each step
@@ -119,7 +121,8 @@ struct attn_map {
 	{"plus", OPTION_BOOL, offsetof(type, field.plus), "false", 0, 1, NULL,                                         \
 	        "add the 2D position map to the scores (reference C.1)"},                                              \
 	        {"m", OPTION_INT, offsetof(type, field.m), "10", 0, 4096, NULL,                                        \
-	                "numbers of the 2D map (10 synthetic, 50 vision, 20 characters)"},                             \
+	                "numbers of the 2D map (10 synthetic, 50 vision, 20 characters); pe has none for the key "     \
+	                "below 3"},                                                                                    \
 	        {"map_cut", OPTION_CHOICE, offsetof(type, field.cut), "pe", 0, 0, "pe|halves",                         \
 	                "which m numbers: the papers' package, or m / 2 of row and column each"},                      \
 	{                                                                                                              \

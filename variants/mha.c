@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Multi-head attention: every head has its own query, key and value.
-//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h: softmax(q_h k_h^T / sqrt(d_head)) v_h,  out = heads
-//   W_o^T
+//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  out = heads W_o^T,
+//   head h: softmax(q_h k_h^T / sqrt(d_head)) v_h
 // With m1 > 1 the query is a chain of matrices, q = x W_q^T W_q2^T ...: QKV(m1 + 1), so QKV(3) is m1 = 2.
 // Cached per token and layer: k and v, n_head * d_head numbers each, whatever m1 is.
 // RoPE turns the end of the query chain and the key; scores see relative positions only, values none. at_write and
-// at_read are one function: cached keys are turned once, or cached unturned and all turned at each step.
+// at_read are one function (a rounded cache apart): cached keys are turned once, or cached unturned and all turned at
+// each step.
 // Source: Vaswani et al. 2017; the baseline of papers A (QKV), B, C and D (reference/papers.md A.1, E.2).
 #include "variants/variant.h"
 

@@ -9,9 +9,8 @@
 // RoPE, option `rope`; in both modes scores see relative positions only, values none:
 //   decoupled     d_rope further numbers, q' = turn(x W_qr^T) per head and k' = turn(x W_kr^T) for all heads, with a
 //                 ladder of their own, are joined to q_h and k_h; the scale becomes 1 / sqrt(d_head + d_rope)
-//   up_projected  (paper B) k_h itself is turned, at read: no rotary part, and no absorbed form: the turn stands
-//   between
-//                 q and W_uk, so decode makes all keys again at each step
+//   up_projected  (paper B) k_h itself is turned, at read: no rotary part, and no absorbed form, since the turn
+//                 stands between q and W_uk: decode makes all keys again at each step
 // Source: DeepSeek-V2; paper B's baseline (reference/papers.md B.2.6, B.2.9; peers.md part 4, R1 and R2).
 #include "variants/variant.h"
 
@@ -67,8 +66,8 @@ static int params(const struct attn_dims *d, const void *config, struct param_sh
 	table[B_LATENT] = attn_bias(d, "b_latent", c->d_latent, in);
 	table[B_KR] = attn_bias(d, "b_kr", c->d_rope, in);
 	table[GAIN] = (struct param_shape){"latent_gain", c->latent_norm, c->d_latent, INIT_ONE, 0};
-	table[W_UK] = attn_weight("w_uk", wide, c->d_latent);
-	table[W_UV] = attn_weight("w_uv", wide, c->d_latent);
+	table[W_UK] = attn_inner_weight("w_uk", wide, c->d_latent, 0);
+	table[W_UV] = attn_inner_weight("w_uv", wide, c->d_latent, 0);
 	attn_output_params(d, table, W_O);
 	return N_PARAM;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Multi-query attention: all query heads share one key and one value.
-//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  head h: softmax(q_h k^T / sqrt(d_head)) v,  out = heads
-//   W_o^T
+//   q = x W_q^T,  k = x W_k^T,  v = x W_v^T   (+ biases),  out = heads W_o^T,
+//   head h: softmax(q_h k^T / sqrt(d_head)) v
 // Cached per token and layer: k and v, d_head numbers each.
-// RoPE: scores see relative positions only, values none. at_write and at_read are one function: cached keys are turned
-// once, or cached unturned and all turned at each step.
+// RoPE: scores see relative positions only, values none. at_write and at_read are one function (a rounded cache apart):
+// cached keys are turned once, or cached unturned and all turned at each step.
 // Source: Shazeer 2019; MQA of papers A and C (reference/papers.md A.1, C.1). Equals gqa at n_kv_head = 1.
 #include "variants/variant.h"
 

@@ -7,7 +7,7 @@
 // Groups are not defined by the papers. Ours: a group's key is the query of its first head, so the cache shrinks with
 // n_kv_head and only first heads score themselves symmetrically.
 // RoPE: query and key are turned alike, scores see relative positions only, values none. at_write and at_read are one
-// function: cached keys are turned once, or cached unturned and all turned at each step.
+// function (a rounded cache apart): cached keys are turned once, or cached unturned and all turned at each step.
 // Source: paper C, Q=K-V, and (Q=K-V)+; paper D, KV and KV+Pos (reference/papers.md C.1, D.1).
 #include "variants/variant.h"
 

@@ -40,7 +40,9 @@ struct param_shape {
 	const char *name; // "w_q"; the layer's number is put before it
 	int rows, cols;
 	enum param_init init;
-	int fan_in; // numbers that one output sums over
+	int fan_in;   // numbers that one output sums over
+	int fan_out;  // outputs that one input reaches; 0: rows (stacked matrices of heads: one head's)
+	int is_inner; // reads what other maps of this table have made, not the layer's input
 };
 
 // What is cached per token, in each layer that keeps its own copy. In which type is the cache's business, stream by
@@ -104,7 +106,8 @@ struct variant {
 	struct tensor *(*decode)(struct attn *a);
 	// Optional: the same function in fewer products, for inference (keyless: a chain of matrices becomes one). It
 	// is another setting of the same variant, with the same streams. fold_config fills that setting, or returns -1
-	// with the sentence why this one does not fold; fold computes its parameters on a running tape (model_fold).
+	// with the sentence why this one does not fold; fold computes its parameters on a running tape (model_fold):
+	// those that it leaves alone keep the values of the parameters of their name, which have their shape.
 	int (*fold_config)(const struct attn_dims *dims, const void *config, void *folded, struct err *err);
 	void (*fold)(struct tape *tape, const struct attn_dims *dims, const void *config, struct tensor *const *param,
 	        struct tensor *const *folded);

@@ -4,6 +4,7 @@
 
 #include "harness/cli/command.h"
 #include "harness/cli/plan.h"
+#include "harness/model/cache.h"
 
 extern const struct command command_plan;
 
@@ -52,6 +53,14 @@ static const char *matched(char out[64], const struct spec_point *point)
 	return out;
 }
 
+// What the cache holds beside its tokens, whatever their number.
+static double bytes_per_sequence(const struct spec_point *point)
+{
+	const struct setup *setup = &point->setup;
+	const struct attn_dims dims = model_attn_dims(setup->model);
+	return cache_count(setup->cache, setup->variant, &dims, setup->variant_config).per_sequence;
+}
+
 static void print_points(const struct spec *spec, const struct plan *plan, int with_keys)
 {
 	size_t widest = strlen("point");
@@ -62,17 +71,23 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 	for (int i = 0; i < spec->n_skip; i++)
 		if (strlen(spec->skip[i].label) > widest)
 			widest = strlen(spec->skip[i].label);
-	int width = (int)widest;
-	printf("%-*s  %12s  %13s  %10s  %10s  %13s", width, "point", "parameters", "cache B/token", "FLOPs/run",
-	        "memory", "time/run");
+	int width = (int)widest, has_tails = 0;
+	for (int i = 0; i < spec->n_point; i++)
+		has_tails |= bytes_per_sequence(&spec->point[i]) > 0;
+	printf("%-*s  %12s  %13s", width, "point", "parameters", "cache B/token");
+	if (has_tails)
+		printf("  %16s", "cache B/sequence");
+	printf("  %10s  %10s  %13s", "FLOPs/run", "memory", "time/run");
 	if (spec->match_metric)
 		printf("  %-30s", spec->match_metric);
 	printf("%s\n", with_keys ? "  key" : "");
 	for (int i = 0; i < spec->n_point; i++) {
 		const struct cost *cost = &plan->cost[i];
 		double seconds = plan->flops > 0 && !cost->is_counted ? plan->seconds * cost->flops / plan->flops : 0;
-		printf("%-*s  %12.0f  %13.6g  %10s  %10s  %13s", width, spec->point[i].label, cost->n_param,
-		        cost->cache_bytes_per_token, scaled(flops, cost->flops, 1000, ""),
+		printf("%-*s  %12.0f  %13.6g", width, spec->point[i].label, cost->n_param, cost->cache_bytes_per_token);
+		if (has_tails)
+			printf("  %16.6g", bytes_per_sequence(&spec->point[i]));
+		printf("  %10s  %10s  %13s", scaled(flops, cost->flops, 1000, ""),
 		        scaled(memory, cost->memory_bytes, 1024, "B"), duration(time, seconds));
 		if (spec->match_metric)
 			printf("  %-30s", matched(match, &spec->point[i]));

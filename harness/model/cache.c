@@ -67,6 +67,21 @@ struct cache_bytes cache_count(const struct cache_config *config, const struct v
 	return bytes;
 }
 
+double cache_bytes_per_token(const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config, int length)
+{
+	struct stream_shape shape[VARIANT_STREAMS];
+	double bytes = 0;
+	const int n = variant->streams(dims, variant_config, shape);
+	for (int i = 0; i < n; i++) {
+		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
+		const int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
+		const size_t units = (size_t)(length / layout.tokens) * layout.unit_bytes;
+		bytes += (double)((dims->n_layer + sharing - 1) / sharing) * (double)(units + layout.tail_bytes);
+	}
+	return bytes / length;
+}
+
 int cache_init(struct cache *cache, const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
         struct err *err)

@@ -56,6 +56,9 @@ struct cache_bytes {
 };
 struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config);
+// Bytes per token of a sequence of `length` tokens, tails and all: what a cache of that capacity allocates.
+double cache_bytes_per_token(const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config, int length);
 
 #ifdef __cplusplus
 }

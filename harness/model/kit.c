@@ -11,6 +11,11 @@ struct param_shape attn_weight(const char *name, int out, int in)
 	return (struct param_shape){name, out, in, INIT_WEIGHT, in};
 }
 
+struct param_shape attn_inner_weight(const char *name, int out, int in, int fan_out)
+{
+	return (struct param_shape){name, out, in, INIT_WEIGHT, in, fan_out, 1};
+}
+
 struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int out, int in)
 {
 	return (struct param_shape){name, dims->bias && out ? 1 : 0, out, INIT_BIAS, in};
@@ -18,7 +23,7 @@ struct param_shape attn_bias(const struct attn_dims *dims, const char *name, int
 
 void attn_output_params(const struct attn_dims *d, struct param_shape *table, int at)
 {
-	table[at] = attn_weight("w_o", d->d_model, d->n_head * d->d_head);
+	table[at] = attn_inner_weight("w_o", d->d_model, d->n_head * d->d_head, 0);
 	table[at + 1] = attn_bias(d, "b_o", d->d_model, d->n_head * d->d_head);
 	table[at + 1].rows = d->bias_out;
 }
@@ -179,7 +184,7 @@ int attn_map_check(const struct attn_map *map, struct err *err)
 void attn_map_params(const struct attn_map *map, const struct attn_dims *dims, struct param_shape *table, int at)
 {
 	const int n_map = !map->plus ? 0 : map->is_per_head ? dims->n_head : 1;
-	table[at] = attn_weight("w_map", n_map, map->m);
+	table[at] = attn_inner_weight("w_map", n_map, map->m, 1);
 	table[at + 1] = attn_bias(dims, "b_map", n_map, map->m);
 }
 
@@ -228,7 +233,7 @@ void attn_chain_params(const struct attn_chain *c, const struct attn_dims *dims,
 	table[c->b_at] = attn_bias(dims, c->b, first, dims->d_model);
 	for (int i = 1; i < ATTN_CHAIN_MOST; i++) {
 		const int rows = i < c->depth ? wide : 0;
-		table[c->w_rest + i - 1] = attn_weight(name_of(c->w, i), rows, in);
+		table[c->w_rest + i - 1] = attn_inner_weight(name_of(c->w, i), rows, in, c->is_per_head ? c->d : 0);
 		table[c->b_rest + i - 1] = attn_bias(dims, name_of(c->b, i), has_bias ? rows : 0, in);
 	}
 }

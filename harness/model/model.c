@@ -33,40 +33,42 @@ static struct tensor *add_layer(
 	return add(m, full, rows, cols, init, fan_in);
 }
 
-// Whether two neighbours in attention's table are one matrix to init: torch_xavier. The output map never is, whatever
-// its width: it reads what the others have made.
-static int is_joined(const struct model_param *a, const struct model_param *b)
+// init: torch_xavier takes neighbouring maps of the layer's input for one matrix, as scripts with a fused qkv have it.
+// Others, which read what those have made, stand alone.
+static int is_joined(const struct param_shape *a, const struct param_shape *b)
 {
-	return a->init == b->init && a->tensor.C == b->tensor.C && a->fan_in == b->fan_in && !strstr(b->name, ".w_o");
+	return a->init == INIT_WEIGHT && b->init == INIT_WEIGHT && a->cols == b->cols && !a->is_inner && !b->is_inner;
 }
 
-static void join_fan_out(struct model_param *param, int n)
+static void join_fan_out(struct param_shape *shape, int n)
 {
 	for (int from = 0, to; from < n; from = to) {
-		int rows = param[from].tensor.T;
-		for (to = from + 1; to < n && is_joined(&param[from], &param[to]); to++)
-			rows += param[to].tensor.T;
-		for (int i = from; i < to; i++)
-			param[i].fan_out = rows;
+		int rows = shape[from].rows;
+		for (to = from + 1; to < n && is_joined(&shape[from], &shape[to]); to++)
+			rows += shape[to].rows;
+		for (int i = from; i < to && to - from > 1; i++)
+			shape[i].fan_out = rows;
 	}
 }
 
 static void init_attention(struct model *m, int i)
 {
 	struct param_shape shape[VARIANT_PARAMS];
-	struct model_param *first = &m->param[m->n_param];
 	const int n = m->variant->params(&m->dims, m->variant_config, shape);
 	if (n > VARIANT_PARAMS)
 		BUG("variant '%s' has %d parameters, more than %d", m->variant->name, n, VARIANT_PARAMS);
-	for (int p = 0; p < n; p++)
-		if (shape[p].rows)
-			m->layer[i].attn[p] = add_layer(
-			        m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
-	const int n_there = (int)(&m->param[m->n_param] - first);
-	for (int p = 0; p < n_there; p++)
-		first[p].is_attention = 1;
 	if (m->config.init == INIT_KIND_TORCH_XAVIER)
-		join_fan_out(first, n_there);
+		join_fan_out(shape, n);
+	for (int p = 0; p < n; p++) {
+		if (!shape[p].rows)
+			continue;
+		m->layer[i].attn[p] =
+		        add_layer(m, i, shape[p].name, shape[p].rows, shape[p].cols, shape[p].init, shape[p].fan_in);
+		struct model_param *param = &m->param[m->n_param - 1];
+		param->is_attention = 1;
+		if (shape[p].fan_out)
+			param->fan_out = shape[p].fan_out;
+	}
 }
 
 static void init_layer(struct model *m, int i)

@@ -37,7 +37,7 @@ static int check(const struct setup *setup, struct err *err)
 struct counted {
 	double n_param, n_param_attention;
 	struct tally forward;
-	struct cache_bytes cache;
+	double cache_bytes_per_token; // at the context
 };
 
 static struct counted count(const struct setup *setup)
@@ -46,14 +46,16 @@ static struct counted count(const struct setup *setup)
 	struct model model;
 	arena_init(&memory, 1 << 20);
 	struct tape tape = {.backend = &backend_cpu, .n_thread = 1, .step = &memory, .scratch = &memory};
-	const int T = n_token(setup);
+	const struct count *c = setup->procedure_config;
+	const int T = n_token(setup), context = c->context ? c->context : T;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
 	tape_begin(&tape, TAPE_COUNT);
 	model_forward(&tape, &model, NULL, 1, T, 0, T, NULL);
 	struct counted counted = {
 	        .n_param = (double)model.n_number,
 	        .forward = tape.forward,
-	        .cache = cache_count(setup->cache, setup->variant, &model.dims, setup->variant_config),
+	        .cache_bytes_per_token = cache_bytes_per_token(
+	                setup->cache, setup->variant, &model.dims, setup->variant_config, context),
 	};
 	struct param_shape table[VARIANT_PARAMS];
 	const int n = setup->variant->params(&model.dims, setup->variant_config, table);
@@ -71,7 +73,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	cost->flops = counted.forward.flops;
 	cost->is_counted = 1;
 	cost->memory_bytes = 0; // shapes only
-	cost->cache_bytes_per_token = counted.cache.per_token;
+	cost->cache_bytes_per_token = counted.cache_bytes_per_token;
 	return 0;
 }
 
@@ -85,8 +87,8 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	run_log_metric(log, "n_param_attention", "count", -1, counted.n_param_attention);
 	run_log_metric(log, "macs", "count", -1, counted.forward.macs);
 	run_log_metric(log, "flops", "count", -1, counted.forward.flops);
-	run_log_metric(log, "cache_bytes_per_token", "count", -1, counted.cache.per_token);
-	run_log_metric(log, "cache_bytes", "count", -1, counted.cache.per_token * context + counted.cache.per_sequence);
+	run_log_metric(log, "cache_bytes_per_token", "count", -1, counted.cache_bytes_per_token);
+	run_log_metric(log, "cache_bytes", "count", -1, counted.cache_bytes_per_token * context);
 	return 0;
 }
 

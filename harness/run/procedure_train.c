@@ -117,10 +117,10 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	              n_evaluation(c, has_slices) * step.forward.flops / c->batch;
 	// Values, gradients, two moments and the best weights; activations and their gradients.
 	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
-	const struct cache_bytes cache = cache_count(setup->cache, setup->variant, &dims, setup->variant_config);
-	cost->cache_bytes_per_token = cache.per_token;
+	cost->cache_bytes_per_token =
+	        cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, shape.T);
 	if (trainer_has_cache(setup))
-		cost->memory_bytes += c->batch * (cache.per_sequence + cache.per_token * shape.T);
+		cost->memory_bytes += c->batch * cost->cache_bytes_per_token * shape.T;
 	return 0;
 }
 
@@ -253,10 +253,8 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	run_log_metric(log, "n_param", "count", -1, (double)step.n_param);
 	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
 	const struct attn_dims dims = model_attn_dims(setup->model);
-	const struct cache_bytes cache = cache_count(setup->cache, setup->variant, &dims, setup->variant_config);
-	run_log_metric(log, "cache_bytes_per_token", "count", -1, cache.per_token);
-	if (cache.per_sequence > 0) // does not grow with the length
-		run_log_metric(log, "cache_bytes_per_sequence", "count", -1, cache.per_sequence);
+	run_log_metric(log, "cache_bytes_per_token", "count", -1,
+	        cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, t->trainer.shape.T));
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)

@@ -23,6 +23,13 @@ int trainer_check_cache(const struct setup *setup, struct err *err)
 {
 	if (!trainer_has_cache(setup))
 		return 0;
+	const struct cache_config *c = setup->cache;
+	const int T = setup->task->shape(setup->task_config).T;
+	if (c->k_scales == K_SCALES_CHANNEL && T < DTYPE_BLOCK)
+		return err_set(err,
+		        "k_scales: channel rounds no key of sequences of %d tokens: a block of a channel has %d (set "
+		        "k_scales: token)",
+		        T, DTYPE_BLOCK);
 	struct cache cache;
 	struct arena memory;
 	arena_init(&memory, RUN_CHUNK);

@@ -28,8 +28,9 @@ struct match_result {
 	enum section_id section;
 	int value;
 };
-// Sets the freed option of such a setup to the value whose metric is nearest to target (the smaller one of two as
-// near). 0, or -1 with a message at the place in the spec; `label` names the point in it.
+// Sets the freed option of such a setup to the value whose metric is nearest to target (of two as near the one
+// below; where the metric does not change with the option, any value that gives it). 0, or -1 with a message at the
+// place in the spec; `label` names the point in it.
 int match_solve(
         const struct matrix *m, struct setup *setup, const char *label, double target, struct match_result *result);
 

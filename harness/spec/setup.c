@@ -173,6 +173,10 @@ void setup_key(char key[HASH_TEXT], const struct setup *setup, struct arena *are
 	char *text =
 	        arena_printf(arena, "%s\ntask=%d\nprocedure=%d\nvariant=%d\nkernels=%d\n", setup_json(setup, arena),
 	                setup->task->version, setup->procedure->version, setup->variant->version, KERNELS_VERSION);
+	// A task over stored data: another text is another point.
+	const unsigned long long content = setup->task->shape(setup->task_config).content_hash;
+	if (content)
+		text = arena_printf(arena, "%scontent=%016llx\n", text, content);
 	hash_hex(key, text, strlen(text));
 	arena_rewind(arena, mark);
 }

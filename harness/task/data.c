@@ -5,9 +5,10 @@
 #include "harness/base/hash.h"
 #include "harness/task/task.h"
 
-// Attempts at a sequence of the right class before a run gives up, and what the check before it allows itself: a task
-// that passes the check has members of every class in such numbers that no run will fail.
-enum { DRAW_ATTEMPTS = 1 << 16, CHECK_ATTEMPTS = 1 << 12, CHECK_DRAWS = 4 };
+// Attempts at a sequence of the right class before a run gives up, and what the check before it allows itself.
+enum { DRAW_ATTEMPTS = 1 << 16, CHECK_ATTEMPTS = 1 << 12 };
+// Of so many draws of a class so many must differ, or accuracy would be that of a handful of sequences.
+enum { CHECK_DRAWS = 64, CHECK_DISTINCT = 32 };
 
 enum rng_purpose task_content_purpose(const int *tokens, int T)
 {
@@ -49,17 +50,28 @@ void task_draw(const struct task_data *data, uint64_t seed, enum rng_purpose pur
 		BUG("task '%s' has no sequence of purpose %d", data->task->name, (int)purpose);
 }
 
+// Whether each class has many distinct members, told by the hashes of some draws.
 static int check_classes(const struct task_data *data, const struct task_shape *shape, struct err *err)
 {
 	static const enum rng_purpose purpose[] = {RNG_TRAIN, RNG_VALIDATION, RNG_TEST};
 	int *tokens = malloc((size_t)(shape->T + shape->n_target) * sizeof(*tokens)), status = 0;
 	if (!tokens)
 		die_no_memory((unsigned long long)(shape->T + shape->n_target) * sizeof(*tokens));
-	const int n_slice = shape->n_slice ? shape->n_slice : 1;
-	for (int p = 0; p < 3; p++)
-		for (int i = 0; i < CHECK_DRAWS * n_slice && !status; i++)
+	for (int p = 0; p < 3 && !status; p++) {
+		uint64_t seen[CHECK_DRAWS];
+		int n_seen = 0;
+		for (int i = 0; i < CHECK_DRAWS && !status; i++) {
 			status = draw_of_class(
 			        data, shape, 1, purpose[p], (uint64_t)i, CHECK_ATTEMPTS, tokens, tokens + shape->T);
+			const uint64_t hash = hash_u64(tokens, (size_t)shape->T * sizeof(*tokens));
+			int at = 0;
+			while (at < n_seen && seen[at] != hash)
+				at++;
+			if (at == n_seen)
+				seen[n_seen++] = hash;
+		}
+		status = status || n_seen < CHECK_DISTINCT;
+	}
 	free(tokens);
 	return status ? err_set(err,
 	                        "task '%s' has too few distinct sequences here to be split by content (make it "

@@ -6,7 +6,7 @@
 //   sub      9 - x_i                       no attention needed
 //   swap     x_{(i + n/2) mod n}           second half, then first half: positional, by a fixed distance; n even
 //   copy     x_i                           no attention needed
-// Meant for encoders (causal: false); a causal model cannot know the answers of the first three's early positions.
+// Meant for encoders (causal: false); a causal model cannot know the early answers of reverse, sort and swap.
 #include "harness/task/task.h"
 
 enum map { MAP_REVERSE, MAP_SORT, MAP_SUB, MAP_SWAP, MAP_COPY };

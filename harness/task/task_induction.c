@@ -2,14 +2,12 @@
 // Induction: what followed an earlier occurrence of a token follows it again. Reference A.3 (length 32, 10 symbols).
 // Two forms, of x_0 .. x_{n-1}:
 //   last   Tokens are uniform, the last one repeats one of x_0 .. x_{n-3}, each place equally likely; x_{n-2} is
-//   uniform
-//          on the other symbols. Scored at the last position: the answer is what followed the latest earlier
+//          uniform on the other symbols. Scored at the last position: the answer is what followed the latest earlier
 //          occurrence. It is never the asked symbol itself, so guessing is 1 / (n_symbol - 1).
-//   pair   The one of paper A's later version, as its code has it: a symbol A stands at a place p of the first third
-//   and
-//          at q, uniform on p + 2 .. n - 2, and nowhere else; B, uniform on all symbols, stands at p + 1 (should B be
-//          A, A stands there too). Scored at q + 1: the answer is B. What is read at q + 1 is an unrelated symbol, so
-//          the model must look back one place before it can look for A.
+//   pair   The one of A3's code: a symbol A stands at a place p of the first third and at q, uniform on
+//          p + 2 .. n - 2, and nowhere else; B, uniform on all symbols, stands at p + 1 (should B be A, A stands there
+//          too). Scored at q + 1: the answer is B. What is read at q + 1 is an unrelated symbol, so the model must
+//          look back one place before it can look for A.
 #include "harness/task/task.h"
 
 enum form { FORM_LAST, FORM_PAIR };

@@ -39,6 +39,22 @@ static void defaults_are_set(void **state UNUSED)
 	assert_true(c.lr == 0.001);
 }
 
+// One field at a time leaves its default and comes back to it.
+static void defaults_are_told_from_others(void **state UNUSED)
+{
+	static const char *const others[] = {"9", "-4", "false", "constant", "0.0010000000000000002"};
+	struct config c;
+	options_init(table, &c);
+	for (int i = 0; table[i].key; i++) {
+		struct err err = {0};
+		assert_int_equal(option_set(table, &c, table[i].key, others[i], &err), 0);
+		for (int k = 0; table[k].key; k++)
+			assert_int_equal(option_is_initial(&table[k], &c), k != i);
+		option_init(&table[i], &c);
+		assert_true(option_is_initial(&table[i], &c));
+	}
+}
+
 // Each value is taken and printed, or refused with the message; a refused value leaves the field alone.
 static void values_are_taken_or_refused(void **state UNUSED)
 {
@@ -163,6 +179,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(defaults_are_set),
+	        cmocka_unit_test(defaults_are_told_from_others),
 	        cmocka_unit_test(values_are_taken_or_refused),
 	        cmocka_unit_test(printed_numbers_read_back_and_are_short),
 	        cmocka_unit_test(only_decimal_numbers_are_read),

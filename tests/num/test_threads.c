@@ -323,6 +323,24 @@ static void test_training(void **state UNUSED)
 		}
 }
 
+// What only some variants run: a map's gain and bias, a matrix per head, joined columns, rotary positions.
+static void test_training_of_variants(void **state UNUSED)
+{
+	static const char *const variant[] = {"shared_qk plus=true map_per_head=true",
+	        "shared_kv plus=true rope=turned_back", "keyless m1=2 m2=2 routing=per_head relu=both",
+	        "mla d_latent=20 d_rope=4", "key_channels d_keep=6"};
+	for (int i = 0; i < 5; i++) {
+		const char *model = "decoder n_layer=2 d_model=48 n_head=4 d_ff=60 position=rope";
+		const struct setup *setup = build_setup(model, variant[i], "copy_back length=40", "", &rig.memory);
+		char one[HASH_TEXT], more[HASH_TEXT];
+		train(one, setup, 1);
+		for (int n_thread = 2; n_thread <= 3; n_thread++) {
+			train(more, setup, n_thread);
+			assert_string_equal(one, more);
+		}
+	}
+}
+
 // v lies in the columns of k, whose heads cut the row elsewhere: tasks that are not kept apart write to the same
 // gradients. One query on many positions: writing them is most of the work, long against waking a thread, so a race is
 // met.
@@ -381,6 +399,7 @@ int main(void)
 	        cmocka_unit_test(test_slots),
 	        cmocka_unit_test(test_library_products),
 	        cmocka_unit_test(test_training),
+	        cmocka_unit_test(test_training_of_variants),
 	        cmocka_unit_test(test_values_inside_keys),
 	};
 	return cmocka_run_group_tests_name("threads", tests, setup, teardown);

@@ -76,7 +76,7 @@ static const char head[] = "experiment: t\n"
                            "procedure: train\n"
                            "model: {family: decoder}\n"
                            "variant: {name: mha}\n"
-                           "task: {name: retrieval}\n"
+                           "task: {name: retrieval, n_key: 32, n_pair: 16}\n"
                            "seeds: [1]\n";
 
 static int try_load(struct spec *spec, const char *more, const char *scale, struct err *err)

@@ -144,15 +144,21 @@ static int find(const struct variant *variant, const struct attn_dims *dims, str
 	return 0;
 }
 
-int settings_find(const struct variant *variant, const struct attn_dims *dims, struct rng *rng, struct arena *arena,
+void *settings_find(const struct variant *variant, const struct attn_dims *dims, struct rng *rng, struct arena *arena,
+        struct err *err)
+{
+	void *config = arena_zalloc(arena, variant->config_bytes);
+	options_init(variant->options, config);
+	return find(variant, dims, rng, config, NULL, NULL, err) ? config : NULL;
+}
+
+int settings_find_all(const struct variant *variant, const struct attn_dims *dims, struct rng *rng, struct arena *arena,
         void **config, struct err *err)
 {
 	int n = 0;
-	config[0] = arena_zalloc(arena, variant->config_bytes);
-	options_init(variant->options, config[0]);
-	if (!find(variant, dims, rng, config[0], NULL, NULL, err))
+	config[n] = settings_find(variant, dims, rng, arena, err);
+	if (!config[n++])
 		return 0;
-	n++;
 	for (const struct option *o = variant->options; o->key; o++) {
 		// Without rotary positions their modes are all the same.
 		if ((o->type != OPTION_CHOICE && o->type != OPTION_BOOL) ||

@@ -23,11 +23,14 @@ struct model_config *settings_random_config(struct rng *rng, struct arena *arena
 // Fills every option of the variant with a random value of its range; small ones and those that a model's dimensions
 // suggest are likelier.
 void settings_draw(void *config, const struct variant *variant, const struct attn_dims *dims, struct rng *rng);
-// Settings that the variant's check accepts: the defaults (else the first of some thousand draws), then one with each
-// value of each choice, the rest drawn. Fills config (SETTINGS_MOST) and returns how many there are; a choice that
-// nothing accepted comes with is left out. 0 when nothing is accepted at all, with the last refusal in err.
+// A setting that the variant's check accepts: the defaults, else the first of some thousand draws. NULL when none is
+// found, with the last refusal in err.
+void *settings_find(const struct variant *variant, const struct attn_dims *dims, struct rng *rng, struct arena *arena,
+        struct err *err);
+// That setting, then one with each value of each choice, the rest drawn. Fills config (SETTINGS_MOST) and returns how
+// many there are: 0 when none is accepted at all; a choice that nothing accepted comes with is left out.
 enum { SETTINGS_MOST = 32 };
-int settings_find(const struct variant *variant, const struct attn_dims *dims, struct rng *rng, struct arena *arena,
+int settings_find_all(const struct variant *variant, const struct attn_dims *dims, struct rng *rng, struct arena *arena,
         void **config, struct err *err);
 // Writes choice number i of an option (a choice or a bool); 0 when there are fewer.
 int settings_choice(const struct option *o, int i, char *text, size_t size);
