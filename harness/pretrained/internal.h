@@ -35,7 +35,8 @@ struct slice {
 int slice_make(struct slice *slice, const struct model *model, const struct family_tensor *row, int layer);
 // How often a row counts: once, or once a layer.
 int slice_count(const struct model *model, const struct family_tensor *row);
-// Whether the tensor's numbers are the parameter's as they lie.
+// Whether the tensor's numbers are the slice's as they lie; and the slice the whole parameter.
+int slice_is_plain(const struct slice *slice);
 int slice_is_whole(const struct slice *slice);
 // From the file's tensor into the parameter's memory. Scratch is given back.
 void slice_read(const struct slice *slice, const struct weights_tensor *tensor, struct arena *scratch);

@@ -59,9 +59,14 @@ int slice_make(struct slice *s, const struct model *m, const struct family_tenso
 	return 1;
 }
 
+int slice_is_plain(const struct slice *s)
+{
+	return s->row->form == TENSOR_PLAIN && parts(s->row->n_part) == 1;
+}
+
 int slice_is_whole(const struct slice *s)
 {
-	return s->row->form == TENSOR_PLAIN && parts(s->row->n_part) == 1 && parts(s->row->n_own_part) == 1;
+	return slice_is_plain(s) && parts(s->row->n_own_part) == 1;
 }
 
 // Row of the file's (out, in) matrix that is row i of the slice.

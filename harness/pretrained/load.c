@@ -192,6 +192,16 @@ static long padded(const struct tensor *t)
 	return ((long)t->T * t->C + ALIGN - 1) / ALIGN * ALIGN;
 }
 
+// A parameter of several tensors can stay where it is when they follow each other, as gate and up do in most files.
+static void point_at(const struct slice *s, const struct weights_tensor *t)
+{
+	real *x = (real *)(uintptr_t)weights_in_place(t), **whole = &s->param->tensor.x;
+	if (s->first == 0)
+		*whole = x;
+	else if (!*whole || x != *whole + (ptrdiff_t)s->first * s->columns)
+		*whole = NULL;
+}
+
 // Takes memory for the parameters that cannot stay in the file; points the others to where they lie. Nobody writes to
 // parameters without gradients, so the mapped file may be read-only.
 static void place_to_read(struct load *l)
@@ -200,8 +210,8 @@ static void place_to_read(struct load *l)
 	for (const struct family_tensor *row = l->format->tensors; row->param; row++)
 		for (int layer = 0; layer < slice_count(m, row); layer++) {
 			struct slice s;
-			if (slice_make(&s, m, row, layer) && slice_is_whole(&s))
-				s.param->tensor.x = (real *)(uintptr_t)weights_in_place(find_tensor(l, s.name));
+			if (slice_make(&s, m, row, layer) && slice_is_plain(&s))
+				point_at(&s, find_tensor(l, s.name));
 		}
 	for (int i = 0; i < m->n_param; i++)
 		m->n_padded -= m->param[i].tensor.x ? padded(&m->param[i].tensor) : 0;
