@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Train from scratch on a task, evaluate on validation at intervals, report test accuracy of the best weights.
 //
-// The checkpoint of best validation accuracy is the one that is tested, so nothing is chosen on what is reported.
-// A loss that is not finite ends the run as `diverged`: a result, with everything measured so far.
+// The checkpoint of best validation accuracy (select: loss: of least validation loss, as language models want it) is
+// the one that is tested, so nothing is chosen on what is reported. A loss that is not finite ends the run as
+// `diverged`: a result, with everything measured so far.
 //
 // Tasks with slices (kinds of sequences: lengths, numbers of pairs, depths) also report accuracy and loss of each on
 // the tested weights. Their metrics' split is the purpose, a space and the slice's name: `test n_pair=8 length=64`. SQL
@@ -21,7 +22,10 @@ struct train {
 	int optimizer, schedule, batch, steps, warmup, eval_every, n_validation, n_test, stop_evals;
 	double lr, lr_floor, beta1, beta2, eps, weight_decay, clip, converged_at, stop_at;
 	int split, n_train; // enum task_split
+	int select, patience;
 };
+
+enum select { SELECT_ACCURACY, SELECT_LOSS };
 
 #define FIELD(f) offsetof(struct train, f)
 static const struct option options[] = {
@@ -50,13 +54,18 @@ static const struct option options[] = {
                 "content: no test sequence is ever trained on; stream: that is left to chance", 1},
         {"n_train", OPTION_INT, FIELD(n_train), "0", 0, 1 << 30, NULL,
                 "training sequences, used again each epoch; 0: always new ones", 1},
+        {"select", OPTION_CHOICE, FIELD(select), "accuracy", 0, 0, "accuracy|loss",
+                "which validation metric chooses the weights that are tested; loss: perplexities are reported too", 1},
+        {"patience", OPTION_INT, FIELD(patience), "0", 0, 1 << 30, NULL,
+                "stop after so many evaluations in a row without a better one; 0: use all steps", 1},
         {NULL},
 };
 
 // Everything that changes while training, beside weights and moments: with them it is the checkpoint.
 struct progress_state {
 	long step, best_step, converged_step, n_loss, n_at_stop; // n_at_stop: evaluations in a row at stop_at or above
-	double best_accuracy, loss_sum;
+	long n_worse;                                            // evaluations in a row without a better one
+	double best_accuracy, best_loss, loss_sum;
 };
 
 static struct task_data data_of(const struct setup *setup)
@@ -129,7 +138,7 @@ struct training {
 	struct trainer trainer;
 	struct progress_state state;
 	struct run_log *log;
-	real *best; // weights of the best validation accuracy
+	real *best; // weights of the best validation step
 	char identity[2 * HASH_TEXT + 32];
 };
 
@@ -164,9 +173,12 @@ static int evaluate(struct training *t)
 	run_log_metric(t->log, "accuracy", "validation", s->step, accuracy);
 	s->loss_sum = 0;
 	s->n_loss = 0;
-	if (accuracy > s->best_accuracy) {
+	s->n_worse++;
+	if (t->config->select == SELECT_LOSS ? loss.mean < s->best_loss : accuracy > s->best_accuracy) {
 		s->best_accuracy = accuracy;
+		s->best_loss = loss.mean;
 		s->best_step = s->step;
+		s->n_worse = 0;
 		memcpy(t->best, t->trainer.model.x, (size_t)t->trainer.model.n_padded * sizeof(real));
 	}
 	s->n_at_stop = t->config->stop_at > 0 && accuracy >= t->config->stop_at ? s->n_at_stop + 1 : 0;
@@ -181,7 +193,7 @@ static int steps(struct training *t, struct err *err)
 	struct progress_state *s = &t->state;
 	const struct train *c = t->config;
 	double ticked_s = 0;
-	while (s->step < c->steps && s->n_at_stop < c->stop_evals) {
+	while (s->step < c->steps && s->n_at_stop < c->stop_evals && !(c->patience && s->n_worse >= c->patience)) {
 		const struct loss loss = trainer_step(&t->trainer, s->step + 1);
 		s->step++;
 		s->loss_sum += loss.mean;
@@ -275,6 +287,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	t.trainer.data = data_of(setup);
 	t.best = arena_zalloc(&t.trainer.run, (size_t)t.trainer.model.n_padded * sizeof(real));
 	t.state.best_accuracy = -1;
+	t.state.best_loss = INFINITY;
 	log->checkpointed_s = clock_s();
 
 	char key[HASH_TEXT];
