@@ -166,7 +166,7 @@ static int save(struct training *t, struct err *err)
 static int evaluate(struct training *t)
 {
 	struct progress_state *s = &t->state;
-	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation, NULL);
+	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation, NULL).loss;
 	const double accuracy = (double)loss.hits / (double)loss.n;
 	run_log_metric(t->log, "loss", "train", s->step, s->loss_sum / (double)s->n_loss);
 	run_log_metric(t->log, "loss", "validation", s->step, loss.mean);
@@ -216,26 +216,36 @@ static int steps(struct training *t, struct err *err)
 	return 0;
 }
 
+// What was found on the tested weights. Language models (select: loss) are compared by perplexity, and how sure a loss
+// is matters when differences are small.
+static void report_loss(const struct training *t, const char *split, const struct evaluation *e)
+{
+	run_log_metric(t->log, "loss", split, -1, e->loss.mean);
+	run_log_metric(t->log, "accuracy", split, -1, (double)e->loss.hits / (double)e->loss.n);
+	if (t->config->select != SELECT_LOSS)
+		return;
+	run_log_metric(t->log, "perplexity", split, -1, exp(e->loss.mean));
+	run_log_metric(t->log, "n_target", split, -1, (double)e->loss.n);
+	if (isfinite(e->error))
+		run_log_metric(t->log, "loss_error", split, -1, e->error);
+}
+
 // Loss and accuracy of the first n sequences of a purpose, as a whole and by slice.
 static void report_evaluation(struct training *t, enum rng_purpose purpose, const char *split, long n)
 {
 	struct trainer *trainer = &t->trainer;
 	const int n_slice = trainer->shape.n_slice;
-	struct loss *slice = n_slice > 1 ? arena_alloc(&trainer->run, (size_t)n_slice * sizeof(*slice)) : NULL;
-	const struct loss whole = trainer_evaluate(trainer, purpose, n, slice);
-	if (purpose == RNG_TEST) { // the whole validation set is in the log already
-		run_log_metric(t->log, "loss", split, -1, whole.mean);
-		run_log_metric(t->log, "accuracy", split, -1, (double)whole.hits / (double)whole.n);
-	}
+	struct evaluation *slice = n_slice > 1 ? arena_alloc(&trainer->run, (size_t)n_slice * sizeof(*slice)) : NULL;
+	const struct evaluation whole = trainer_evaluate(trainer, purpose, n, slice);
+	if (purpose == RNG_TEST) // the whole validation set is in the log already
+		report_loss(t, split, &whole);
 	for (int s = 0; slice && s < n_slice; s++) {
 		char name[64], text[80];
-		if (!slice[s].n) // fewer sequences than slices
+		if (!slice[s].loss.n) // fewer sequences than slices
 			continue;
 		trainer->data.task->slice_name(trainer->data.config, s, name, sizeof(name));
 		snprintf(text, sizeof(text), "%s %s", split, name);
-		run_log_metric(t->log, "loss", run_log_intern(text), -1, slice[s].mean);
-		run_log_metric(
-		        t->log, "accuracy", run_log_intern(text), -1, (double)slice[s].hits / (double)slice[s].n);
+		report_loss(t, run_log_intern(text), &slice[s]);
 	}
 }
 
@@ -252,6 +262,8 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 		if (t->trainer.shape.n_slice > 1)
 			report_evaluation(t, RNG_VALIDATION, "validation", c->n_validation);
 		run_log_metric(log, "best_accuracy", "validation", -1, s->best_accuracy);
+		if (c->select == SELECT_LOSS)
+			run_log_metric(log, "best_loss", "validation", -1, s->best_loss);
 		run_log_metric(log, "best_step", "validation", -1, (double)s->best_step);
 	}
 	if (s->converged_step)
