@@ -106,3 +106,10 @@ struct tensor *model_forward(
 		x = norm(tape, m, x, m->norm_gain, m->norm_bias);
 	return head(tape, m, x);
 }
+
+struct loss model_loss(struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q,
+        struct cache *cache, const int *targets, double *row_loss)
+{
+	struct tensor *logits = model_forward(tape, m, tokens, B, T, q_from, n_q, cache);
+	return op_cross_entropy(tape, logits, targets, row_loss);
+}

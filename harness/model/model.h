@@ -62,6 +62,10 @@ void model_settle_gradients(struct model *model);
 // positions are appended to it. tokens must stay valid until tape_backward.
 struct tensor *model_forward(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from,
         int n_q, struct cache *cache);
+// The mean cross-entropy of those logits against targets (B, n_q), -1 left out, without holding all logits at once;
+// recording, tape_backward may follow. row_loss (B * n_q), unless NULL, gets the nats of each.
+struct loss model_loss(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from, int n_q,
+        struct cache *cache, const int *targets, double *row_loss);
 
 // The same function in fewer products, for inference (variant.h: fold): a model of its own that shares everything but
 // attention's parameters with m, which must outlive it. 0, or -1 with the sentence why this setting does not fold.

@@ -81,8 +81,9 @@ struct loss {
 	long n, hits;
 };
 // Mean cross-entropy of logits (B, T, n_vocab) against targets (B, T), -1 left out. Sets the gradient of logits, so
-// tape_backward may follow. When counting, result is zero.
-struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets);
+// tape_backward may follow. row_loss (B * T), unless NULL, gets each row's nats, 0 where there is no target. When
+// counting, result is zero.
+struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets, double *row_loss);
 
 // --- for op files --------------------------------------------------------------------------------------------
 // x itself when its rows follow each other without gaps, else a copy.

@@ -87,9 +87,8 @@ static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct
 {
 	arena_reset(&t->step);
 	tape_begin(&t->tape, mode);
-	struct tensor *logits = model_forward(
-	        &t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache);
-	return op_cross_entropy(&t->tape, logits, t->targets);
+	return model_loss(&t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache,
+	        t->targets, NULL);
 }
 
 struct loss trainer_gradients(struct trainer *t, long step)
@@ -172,9 +171,7 @@ struct step_cost trainer_count(const struct setup *setup, int batch)
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
 	tape_begin(&tape, TAPE_COUNT);
-	struct tensor *logits =
-	        model_forward(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL);
-	op_cross_entropy(&tape, logits, NULL);
+	model_loss(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL, NULL, NULL);
 	struct step_cost cost = {tape.forward, tape.backward, tape.tensor_bytes, model.n_number};
 	arena_release(&memory);
 	return cost;

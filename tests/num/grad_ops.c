@@ -281,7 +281,7 @@ static void test_rope(void **state UNUSED)
 static double cross_entropy(struct tape *tape, void *context)
 {
 	struct operands *o = context;
-	return op_cross_entropy(tape, o->in[0], o->tokens).mean;
+	return op_cross_entropy(tape, o->in[0], o->tokens, NULL).mean;
 }
 
 static void test_cross_entropy(void **state UNUSED)

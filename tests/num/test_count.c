@@ -123,7 +123,7 @@ static void test_elementwise(void **state UNUSED)
 static void test_loss(void **state UNUSED)
 {
 	struct tape *tape = counting();
-	const struct loss loss = op_cross_entropy(tape, shape(B, T, C), NULL);
+	const struct loss loss = op_cross_entropy(tape, shape(B, T, C), NULL, NULL);
 	assert_true(loss.n == 0);
 	assert_tally(tape->forward, 5 * N, F * N, 0);
 	assert_tally(tape->backward, 2 * N, F * N, F * N);

@@ -46,7 +46,7 @@ static struct loss by_hand(
 			int *asked = arena_alloc(&rig.memory, (size_t)size * sizeof(int));
 			for (int j = 0; j < size; j++)
 				asked[j] = at + j < from || at + j >= from + n_target ? -1 : targets[at + j - from];
-			const struct loss part = op_cross_entropy(&rig.tape, logits, asked);
+			const struct loss part = op_cross_entropy(&rig.tape, logits, asked, NULL);
 			all.mean += part.mean * (double)part.n;
 			all.n += part.n;
 			all.hits += part.hits;
@@ -159,7 +159,7 @@ static void slices_add_up_to_the_whole(void **state UNUSED)
 			const struct loss one = op_cross_entropy(&rig.tape,
 			        model_forward(&rig.tape, &t.model, tokens, 1, (int)T, t.shape.target_from,
 			                (int)n_target, NULL),
-			        targets);
+			        targets, NULL);
 			alone.n += one.n;
 			alone.hits += one.hits;
 			alone.mean += one.mean * (double)one.n;
