@@ -16,7 +16,7 @@ struct window {
 // What one token, or the tokens of one block, come to.
 struct score {
 	double loss, reference_loss, kl;
-	long n, hits, agree;
+	long n, agree;
 };
 
 struct work {
@@ -33,6 +33,7 @@ struct work {
 	struct score *score; // and what each of its tokens comes to
 	long n_token, n_window, n_block;
 	struct score *block;
+	long hits;
 };
 
 // --- windows -------------------------------------------------------------------------------------------------------
@@ -92,32 +93,36 @@ static struct tensor *forward(struct work *w, struct model *model, int B, struct
 	return model_forward(&w->tape, model, w->tokens, B, T, T - n_q, n_q, cache);
 }
 
-// The first m tokens of the batch one by one, into w->score.
-static void score_rows(struct work *w, int m, const struct tensor *logits, const struct tensor *reference)
+// Without a reference nobody needs all logits at once. The batch has m tokens, and windows of it that are not scored.
+static void score_alone(struct work *w, int B, struct window shape, int m)
+{
+	const int T = n_input(shape), n_q = n_row(shape);
+	const struct arena_mark mark = arena_mark(&w->run);
+	double *loss = arena_alloc(&w->run, (size_t)B * (size_t)n_q * sizeof(*loss));
+	tape_begin(&w->tape, TAPE_RUN);
+	w->hits += model_loss(&w->tape, w->model, w->tokens, B, T, T - n_q, n_q, w->cache, w->targets, loss).hits;
+	for (int i = 0; i < m; i++)
+		w->score[i] = (struct score){.loss = loss[i], .n = 1};
+	arena_rewind(&w->run, mark);
+}
+
+static void score_beside(struct work *w, int m, struct tensor *logits, struct tensor *reference)
 {
 	const int n = logits->C;
-	const struct exec exec = {w->tape.n_thread, &w->scratch};
-	const struct arena_mark mark = arena_mark(&w->scratch);
-	double *loss = arena_alloc(&w->scratch, 2 * (size_t)m * sizeof(*loss)), *reference_loss = loss + m;
-	int *hit = arena_alloc(&w->scratch, 2 * (size_t)m * sizeof(*hit));
-	const struct backend *backend = w->tape.backend;
-	backend->cross_entropy(&exec, loss, hit, NULL, logits->x, w->targets, m, n, 0);
-	if (reference)
-		backend->cross_entropy(&exec, reference_loss, hit + m, NULL, reference->x, w->targets, m, n, 0);
+	const struct arena_mark mark = arena_mark(&w->run);
+	double *loss = arena_alloc(&w->run, 2 * (size_t)(logits->B * logits->T) * sizeof(*loss));
+	double *reference_loss = loss + (ptrdiff_t)logits->B * logits->T;
+	w->hits += op_cross_entropy(&w->tape, logits, w->targets, loss).hits;
+	op_cross_entropy(&w->tape, reference, w->targets, reference_loss);
 #pragma omp parallel for num_threads(w->tape.n_thread) if (w->tape.n_thread > 1) schedule(static)
 	for (int i = 0; i < m; i++) {
-		struct score *score = &w->score[i];
-		const real *x = logits->x + (ptrdiff_t)i * n;
-		*score = (struct score){.loss = loss[i], .n = 1, .hits = hit[i]};
-		if (!reference)
-			continue;
-		const real *r = reference->x + (ptrdiff_t)i * n;
-		score->reference_loss = reference_loss[i];
+		const real *x = logits->x + (ptrdiff_t)i * n, *r = reference->x + (ptrdiff_t)i * n;
+		w->score[i] = (struct score){.loss = loss[i], .reference_loss = reference_loss[i], .n = 1};
 		// A loss is the log of the sum less the target's logit.
-		compare_row(score, x, loss[i] + (double)x[w->targets[i]], r,
+		compare_row(&w->score[i], x, loss[i] + (double)x[w->targets[i]], r,
 		        reference_loss[i] + (double)r[w->targets[i]], n);
 	}
-	arena_rewind(&w->scratch, mark);
+	arena_rewind(&w->run, mark);
 }
 
 static void add_score(struct score *sum, const struct score *part)
@@ -126,7 +131,6 @@ static void add_score(struct score *sum, const struct score *part)
 	sum->reference_loss += part->reference_loss;
 	sum->kl += part->kl;
 	sum->n += part->n;
-	sum->hits += part->hits;
 	sum->agree += part->agree;
 }
 
@@ -140,15 +144,19 @@ static void measure_batch(struct work *w, long first, int B)
 		const struct window at = window_at(w, first + (b < B ? b : 0));
 		for (int t = 0; t < T; t++)
 			w->tokens[(ptrdiff_t)b * T + t] = w->ids[at.from + t];
-		for (int q = 0; q < n_q && b < B; q++)
-			w->targets[(ptrdiff_t)b * n_q + q] = w->ids[at.scored + q];
+		for (int q = 0; q < n_q; q++)
+			w->targets[(ptrdiff_t)b * n_q + q] = b < B ? w->ids[at.scored + q] : -1;
 	}
 	if (w->cache)
 		cache_clear(w->cache);
 	arena_reset(&w->step);
 	struct model *reference = w->config->reference;
-	struct tensor *logits = forward(w, w->model, B_run, shape, w->cache);
-	score_rows(w, B * n_q, logits, reference ? forward(w, reference, B, shape, NULL) : NULL);
+	if (reference) {
+		struct tensor *logits = forward(w, w->model, B_run, shape, w->cache);
+		score_beside(w, B * n_q, logits, forward(w, reference, B, shape, NULL));
+	} else {
+		score_alone(w, B_run, shape, B * n_q);
+	}
 	for (int b = 0; b < B; b++)
 		for (int q = 0; q < n_q; q++)
 			add_score(&w->block[(first + b) * w->n_block / w->n_window], &w->score[(ptrdiff_t)b * n_q + q]);
@@ -201,7 +209,7 @@ static struct perplexity result_of(const struct work *w)
 	        .n_window = w->n_window,
 	        .n_block = w->n_block,
 	        .loss = estimate_of(w, offsetof(struct score, loss)),
-	        .accuracy = (double)sum.hits / n,
+	        .accuracy = (double)w->hits / n,
 	        .bits_per_byte = NAN,
 	        .reference_loss = NAN,
 	        .kl = {NAN, NAN},
