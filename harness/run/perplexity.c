@@ -6,7 +6,14 @@
 
 #include "harness/base/arena.h"
 
-enum { BLOCKS_MOST = 64, BATCH_BYTES = 64 << 20, STEP_CHUNK = 32 << 20, SCRATCH_CHUNK = 4 << 20, RUN_CHUNK = 1 << 20 };
+enum {
+	BLOCKS_MOST = 64,
+	BATCH_BYTES = 64 << 20,
+	BATCH_TOKENS = 4096,
+	STEP_CHUNK = 32 << 20,
+	SCRATCH_CHUNK = 4 << 20,
+	RUN_CHUNK = 1 << 20
+};
 
 // Tokens from..to-1, of which scored..to-1 are scored.
 struct window {
@@ -279,11 +286,12 @@ static int make_cache(struct work *w, struct err *err)
 	return cache_init(w->cache, config, m->variant, &m->dims, m->variant_config, w->batch, T, &w->run, err);
 }
 
+// Enough rows to be quick; more would only take more memory.
 static int batch_of(const struct work *w)
 {
 	const struct perplexity_config *c = w->config;
-	const double window_bytes = (double)c->stride * w->model->config.n_vocab * (double)sizeof(real);
-	const double most = c->batch ? c->batch : floor(BATCH_BYTES / window_bytes);
+	const double logits_bytes = (double)c->stride * w->model->config.n_vocab * (double)sizeof(real);
+	const double most = c->batch ? c->batch : fmin(BATCH_BYTES / logits_bytes, (double)BATCH_TOKENS / c->context);
 	return most < 1 ? 1 : most < (double)w->n_window ? (int)most : (int)w->n_window;
 }
 

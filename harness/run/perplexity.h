@@ -19,7 +19,7 @@ extern "C" {
 
 struct perplexity_config {
 	int context, stride; // 2 <= context <= n_ctx, 1 <= stride <= context
-	int batch;           // windows at a time; 0: as many as logits of about 64 MiB are of, at least one
+	int batch;           // windows at a time; 0: as many as are quick, at least one
 	int n_thread;
 	// A type other than f32: what the model (not the reference) attends to goes through a cache of it, a window
 	// being one prefill. May be NULL.
