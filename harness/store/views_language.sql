@@ -43,8 +43,8 @@ SELECT experiment, scale, point_id, ordinal, label, n_planned, n_seed, n_diverge
 FROM grouped LEFT JOIN t_quantile ON df = min(n_seed - 1, 300);
 
 -- A row per two points of an experiment and scale: point_id's test loss less base_id's, seed by seed (same seed, same
--- batches), in nats per token with its 95 % t interval; as a change of perplexity: exp(gain) - 1. Filter by experiment
--- and scale, and choose the base by a setting.
+-- batches), in nats per token with its 95 % t interval, what that makes of the perplexity (change, a fraction), and
+-- whether it is more than the interval. Filter by experiment, and choose the base by a setting.
 CREATE VIEW language_pair AS
 WITH paired AS (
 	SELECT a.experiment, a.scale, a.point_id, b.point_id AS base_id, a.test_loss - b.test_loss AS gain
@@ -55,7 +55,10 @@ WITH paired AS (
 		sqrt(max(0, sum(gain * gain) - sum(gain) * avg(gain)) / (count(gain) - 1)) AS sd
 	FROM paired GROUP BY experiment, scale, point_id, base_id
 )
-SELECT experiment, scale, point_id, base_id, n_pair, gain, sd * q975 / sqrt(n_pair) AS gain_half_width
+SELECT experiment, scale, point_id, base_id, n_pair, gain, sd * q975 / sqrt(n_pair) AS gain_half_width,
+	exp(gain) - 1 AS change, exp(gain) * sd * q975 / sqrt(n_pair) AS change_half_width,
+	CASE WHEN sd IS NULL THEN NULL WHEN abs(gain) <= sd * q975 / sqrt(n_pair) THEN 'cannot tell'
+		WHEN gain < 0 THEN 'better' ELSE 'worse' END AS verdict
 FROM grouped LEFT JOIN t_quantile ON df = min(n_pair - 1, 300);
 
 -- A row per point and slice of its task ("documents=packed"): mean test perplexity over seeds, as above.

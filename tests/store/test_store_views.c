@@ -170,6 +170,9 @@ static void language_models_are_compared_seed_by_seed(void **state UNUSED)
 	ASSERT_NUMBER("SELECT n_pair" PAIR, 2); // the third seed has no partner
 	ASSERT_NUMBER("SELECT gain" PAIR, 0.375);
 	ASSERT_NUMBER("SELECT gain_half_width" PAIR, t_1 * sqrt(2 * 0.125 * 0.125) / sqrt(2));
+	ASSERT_NUMBER("SELECT change" PAIR, exp(0.375) - 1);
+	ASSERT_NUMBER("SELECT change_half_width" PAIR, exp(0.375) * t_1 * sqrt(2 * 0.125 * 0.125) / sqrt(2));
+	assert_true(number("SELECT verdict = 'cannot tell'" PAIR) == 1);
 #define PACKED " FROM language_slice WHERE experiment = 'c' AND slice = 'documents=packed'"
 	ASSERT_NUMBER("SELECT perplexity" PACKED, 25);
 	ASSERT_NUMBER("SELECT n_seed" PACKED, 2);
