@@ -63,6 +63,20 @@ static void pack_panel(real *panel, const struct gemm *g, int p0, int k, int j0)
 			panel[(ptrdiff_t)p * TILE_COLUMNS + j] = from[(ptrdiff_t)j * g->ldb + p];
 }
 
+// Asks for what pack_panel will read, while the panel before it is multiplied: of a large B it comes from memory, and
+// in steps too long for the processor to foresee.
+static void fetch_panel(const struct gemm *g, int p0, int k, int j0)
+{
+	const int columns = cpu_min(TILE_COLUMNS, g->n - j0), line = 64 / (int)sizeof(real);
+	if (g->form == GEMM_NT)
+		for (int j = 0; j < columns; j++)
+			for (int p = 0; p < k; p += line)
+				__builtin_prefetch(b_at(g, p0 + p, j0 + j), 0, 2);
+	else
+		for (int p = 0; p < k; p++)
+			__builtin_prefetch(b_at(g, p0 + p, j0), 0, 2);
+}
+
 // One panel's worth of columns for rows i0..i0+m-1 of C. A is read in place, or from pack_a's panels unless
 // NULL; bias (padded to whole panels, or NULL) is what the first block of depth starts from.
 static void multiply_panel(const struct gemm *g, const real *packed_a, const real *panel, int p0, int k, int j0, int i0,
@@ -192,6 +206,8 @@ static void multiply_block(
 				for (int j = from; j < cpu_min(from + step, last); j++) {
 					const int depth = cpu_min(DEPTH, q1 - p0);
 					pack_panel(panel, g, p0, depth, j * TILE_COLUMNS);
+					if (j + 1 < last)
+						fetch_panel(g, p0, depth, (j + 1) * TILE_COLUMNS);
 					multiply_panel(g, a + (ptrdiff_t)(p0 - q0) * BLOCK_ROWS, panel, p0, depth,
 					        j * TILE_COLUMNS, i0, m, bias, g->accumulate || p0 > 0);
 				}
