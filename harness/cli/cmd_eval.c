@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/json.h"
 #include "harness/base/number.h"
 #include "harness/base/progress.h"
+#include "harness/base/utf8.h"
 #include "harness/cli/subject.h"
 #include "harness/run/perplexity.h"
 #include "harness/text/file.h"
-#include "harness/text/utf8.h"
 
 extern const struct command command_eval;
 
@@ -65,14 +66,14 @@ static void print_member(const char *name, double value)
 static void print_text_member(const char *name, const char *value)
 {
 	printf(", \"%s\": ", name);
-	value_print_text(stdout, value, strlen(value));
+	json_print_text(stdout, value, strlen(value));
 }
 
 static void print_json(const struct perplexity *r, const struct perplexity_config *config, const struct text *text,
         const struct cli_args *args)
 {
 	printf("{\"model\": ");
-	value_print_text(stdout, args->positional[0], strlen(args->positional[0]));
+	json_print_text(stdout, args->positional[0], strlen(args->positional[0]));
 	print_text_member("text", text->path);
 	print_member("context", config->context);
 	print_member("stride", config->stride);
