@@ -55,8 +55,15 @@ check "nor disagreement" test "$(member agreement)" = 1
 check_exit 0 "with rounded keys" "$KVLAB" eval gpt2 text --reference gpt2 --cache k=q4 --json
 check "there is some" awk -v kl="$(member kl)" 'BEGIN { exit !(kl > 1e-6) }'
 check "whose type is told" test "$(member k_dtype) $(member v_dtype)" = '"q4" "f32"'
-check_exit 0 "half a text" "$KVLAB" eval gpt2 text --bytes 24 --json
-check "is that much" test "$(member n_byte)" = 24
+check_exit 0 "part of a text" "$KVLAB" eval gpt2 text --tokens 10 --json
+check "is that much" test "$(member n_text_token) $(member n_byte)" = "10 $("$KVLAB" tokenize gpt2 text | cut -d' ' -f-10 | "$KVLAB" tokenize gpt2 - --decode --count)"
+mkdir folder
+head -n 1 text >folder/a
+tail -n +2 text >folder/b
+check_exit 0 "a folder of texts" "$KVLAB" eval gpt2 folder --json
+check "has the end of a text behind each" test "$(member n_text_token)" = $((${#ids[@]} + 2))
+DATA='' check_exit 2 "a corpus that is not here" "$KVLAB" eval gpt2 wikitext-2
+check "is told with its remedy" grep -q "^kvlab: corpus 'wikitext-2' is not on this machine (set DATA" stderr
 check_exit 0 "as a table" "$KVLAB" eval gpt2 text --context 16 --reference gpt2
 for word in perplexity loss 'bits per byte' accuracy 'KL(reference || model)' 'top-1 agreement' 'standard errors over'; do
 	check "with its $word" grep -q "$word" stdout
@@ -76,8 +83,8 @@ refused()
 : >empty
 printf 'the \xff cat' >bytes
 printf a >short
-refused "an empty text" "empty: the text is empty" gpt2 empty
-refused "what is no text" "bytes: byte 4 begins no character: not UTF-8 (convert it first)" gpt2 bytes
+refused "an empty text" "empty: holds no text" gpt2 empty
+refused "what is no text" "bytes: byte 4 is not UTF-8 (0xff): convert the text (iconv), or take tokens: bytes" gpt2 bytes
 refused "a text of one token" "a text of fewer than 2 tokens has none to predict (give a longer one)" gpt2 short
 refused "no such text" "nothing: cannot be opened: No such file or directory" gpt2 nothing
 refused "windows beyond the positions" "context 25 is beyond the 24 positions of the model" gpt2 text --context 25
