@@ -44,6 +44,8 @@ void attn_store(struct tensor *t, const double *x)
 {
 	if (!t)
 		return;
+	if (!x)
+		BUG("a conversion leaves a parameter of %d x %d without values", t->T, t->C);
 	for (int i = 0; i < t->T; i++)
 		for (int j = 0; j < t->C; j++)
 			t->x[i * t->t_stride + j] = (real)x[(ptrdiff_t)i * t->C + j];

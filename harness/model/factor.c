@@ -13,26 +13,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "harness/base/err.h"
+#include "harness/model/factor.h"
 #include "harness/num/spectral.h"
-#include "variants/variant.h"
 
 // Roots of eigenvalues below this part of the largest are rounding.
 static const double NOTHING = 1e-13;
 
-// A layer's spaces: D = n_kv_head * d_head numbers of all key heads.
-struct work {
-	const struct attn_source *source;
-	const struct attn_conversion *how;
-	const struct key_latents *shape;
-	struct arena *arena;
-	int D, d_head, r;        // r: numbers of all latents
-	double *gram_k, *gram_q; // (D, D)
-	double *down, *up;       // (r, D), (D, r)
-	double *plane;           // (n_plane) numbers of frequencies
-};
-
-static double *zeros(const struct work *w, long n)
+double *factor_zeros(const struct factor_work *w, long n)
 {
 	return arena_zalloc(w->arena, (size_t)n * sizeof(double));
 }
@@ -40,13 +27,13 @@ static double *zeros(const struct work *w, long n)
 // --- Gram matrices -------------------------------------------------------------------------------------------------
 
 // a M a^T of n rows of a; M the calibration's second moment, or the identity.
-static double *gram(const struct work *w, const double *a, int n)
+static double *gram(const struct factor_work *w, const double *a, int n)
 {
 	const int d = w->source->dims->d_model;
-	double *g = zeros(w, (long)n * n);
+	double *g = factor_zeros(w, (long)n * n);
 	const double *right = a;
 	if (w->source->moment) {
-		double *am = zeros(w, (long)n * d);
+		double *am = factor_zeros(w, (long)n * d);
 		product(am, PRODUCT_NN, n, d, d, a, w->source->moment);
 		right = am;
 	}
@@ -55,10 +42,10 @@ static double *gram(const struct work *w, const double *a, int n)
 }
 
 // Adds what the bias b (n) adds to the moments of a x: (a m) b^T + b (a m)^T + b b^T, m the mean of x.
-static void add_bias(const struct work *w, double *g, const double *a, const double *b, int n)
+static void add_bias(const struct factor_work *w, double *g, const double *a, const double *b, int n)
 {
 	const int d = w->source->dims->d_model;
-	double *mean = zeros(w, n);
+	double *mean = factor_zeros(w, n);
 	for (int i = 0; i < n && w->source->mean; i++)
 		for (int k = 0; k < d; k++)
 			mean[i] += a[(ptrdiff_t)i * d + k] * w->source->mean[k];
@@ -68,11 +55,11 @@ static void add_bias(const struct work *w, double *g, const double *a, const dou
 }
 
 // Queries in the spaces of their key heads: the j-th head of each group together, added up over j.
-static double *query_gram(const struct work *w)
+static double *query_gram(const struct factor_work *w)
 {
 	const struct attn_dims *s = w->source->dims;
 	const int d = s->d_model, d_head = s->d_head, n_group = s->n_head / s->n_kv_head, D = w->D;
-	double *sum = zeros(w, (long)D * D), *rows = zeros(w, (long)D * d), *bias = zeros(w, D);
+	double *sum = factor_zeros(w, (long)D * D), *rows = factor_zeros(w, (long)D * d), *bias = factor_zeros(w, D);
 	for (int j = 0; j < n_group; j++) {
 		for (int g = 0; g < s->n_kv_head; g++) {
 			const ptrdiff_t from = (ptrdiff_t)(g * n_group + j) * d_head;
@@ -94,9 +81,9 @@ static double *query_gram(const struct work *w)
 // --- one space -----------------------------------------------------------------------------------------------------
 
 // Rows and columns index[0..n-1] of a (D, D).
-static double *part_of(const struct work *w, const double *a, const int *index, int n)
+static double *part_of(const struct factor_work *w, const double *a, const int *index, int n)
 {
-	double *p = zeros(w, (long)n * n);
+	double *p = factor_zeros(w, (long)n * n);
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < n; j++)
 			p[(ptrdiff_t)i * n + j] = a[(ptrdiff_t)index[i] * w->D + index[j]];
@@ -104,13 +91,13 @@ static double *part_of(const struct work *w, const double *a, const int *index, 
 }
 
 // Root L of the queries' Gram matrix in a space, head by head, and L^-T (its pseudo-inverse): (n, n) each.
-static void query_root(const struct work *w, const int *index, int n, double *root, double *inverse)
+static void query_root(const struct factor_work *w, const int *index, int n, double *root, double *inverse)
 {
 	for (int from = 0, to; from < n; from = to) {
 		for (to = from + 1; to < n && index[to] / w->d_head == index[from] / w->d_head; to++)
 			;
 		const int m = to - from;
-		double *value = zeros(w, m), *vector = zeros(w, (long)m * m);
+		double *value = factor_zeros(w, m), *vector = factor_zeros(w, (long)m * m);
 		eigen_symmetric(value, vector, part_of(w, w->gram_q, index + from, m), m, w->arena);
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < m; j++) {
@@ -124,11 +111,12 @@ static void query_root(const struct work *w, const int *index, int n, double *ro
 }
 
 // Latent numbers row..row+r-1 from the n numbers `index` of key heads, none of them turned.
-static void factor_space(struct work *w, const int *index, int n, int row, int r)
+static void factor_space(struct factor_work *w, const int *index, int n, int row, int r)
 {
 	double *g = part_of(w, w->how->factor == FACTOR_QUERY ? w->gram_q : w->gram_k, index, n);
-	double *root = zeros(w, (long)n * n), *inverse = zeros(w, (long)n * n), *value = zeros(w, n),
-	       *vector = zeros(w, (long)n * n), *half = zeros(w, (long)n * n);
+	double *root = factor_zeros(w, (long)n * n), *inverse = factor_zeros(w, (long)n * n),
+	       *value = factor_zeros(w, n), *vector = factor_zeros(w, (long)n * n),
+	       *half = factor_zeros(w, (long)n * n);
 	if (w->how->factor == FACTOR_STACKED) {
 		const double *q = part_of(w, w->gram_q, index, n);
 		for (ptrdiff_t i = 0; i < (ptrdiff_t)n * n; i++)
@@ -144,7 +132,7 @@ static void factor_space(struct work *w, const int *index, int n, int row, int r
 		product(g, PRODUCT_NN, n, n, n, half, root);
 	}
 	eigen_symmetric(value, vector, g, n, w->arena);
-	double *down = zeros(w, (long)r * n), *up = zeros(w, (long)n * r);
+	double *down = factor_zeros(w, (long)r * n), *up = factor_zeros(w, (long)n * r);
 	product(down, PRODUCT_NT, r, n, n, vector, root);
 	product(up, PRODUCT_NT, n, r, n, inverse, vector);
 	for (int i = 0; i < r; i++)
@@ -154,7 +142,7 @@ static void factor_space(struct work *w, const int *index, int n, int row, int r
 		}
 }
 
-static void factor(struct work *w)
+static void factor(struct factor_work *w)
 {
 	const struct attn_dims *s = w->source->dims;
 	const int n_head = s->n_kv_head / w->shape->n; // key heads of a space
@@ -164,6 +152,8 @@ static void factor(struct work *w)
 		for (int i = 0; i < n_head * w->d_head; i++)
 			if (i % w->d_head >= from)
 				index[n++] = space * n_head * w->d_head + i;
+		if (w->shape->d_rope)
+			factor_planes(w, space, n_head);
 		if (w->shape->d > w->shape->d_rope)
 			factor_space(
 			        w, index, n, space * w->shape->d + w->shape->d_rope, w->shape->d - w->shape->d_rope);
@@ -173,23 +163,23 @@ static void factor(struct work *w)
 // --- what is made of it --------------------------------------------------------------------------------------------
 
 // m (rows, D) times the map's matrix and bias.
-static struct affine after(const struct work *w, const double *m, int rows, const struct affine *map)
+static struct affine after(const struct factor_work *w, const double *m, int rows, const struct affine *map)
 {
-	struct affine y = {rows, map->cols, zeros(w, (long)rows * map->cols), NULL};
+	struct affine y = {rows, map->cols, factor_zeros(w, (long)rows * map->cols), NULL};
 	product(y.w, PRODUCT_NN, rows, map->cols, map->rows, m, map->w);
 	if (map->b) {
-		y.b = zeros(w, rows);
+		y.b = factor_zeros(w, rows);
 		product(y.b, PRODUCT_NN, rows, 1, map->rows, m, map->b);
 	}
 	return y;
 }
 
 // Queries of the width of their head's latent: up_g^T q_h.
-static struct affine thin_queries(const struct work *w, const struct affine *q)
+static struct affine thin_queries(const struct factor_work *w, const struct affine *q)
 {
 	const struct attn_dims *s = w->source->dims;
 	const int d = w->shape->d, rows = s->n_head * d;
-	double *m = zeros(w, (long)rows * q->rows);
+	double *m = factor_zeros(w, (long)rows * q->rows);
 	for (int h = 0; h < s->n_head; h++) {
 		const int g = h * s->n_kv_head / s->n_head;
 		for (int i = 0; i < d; i++)
@@ -204,17 +194,19 @@ struct attn_factors attn_factor(
         const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *shape)
 {
 	const struct attn_dims *s = source->dims;
-	struct work w = {source, how, shape, source->arena, s->n_kv_head * s->d_head, s->d_head, shape->n * shape->d};
+	struct factor_work w = {
+	        source, how, shape, source->arena, s->n_kv_head * s->d_head, s->d_head, shape->n * shape->d};
 	w.gram_k = gram(&w, source->k.w, w.D);
 	w.gram_q = query_gram(&w);
-	w.down = zeros(&w, (long)w.r * w.D);
-	w.up = zeros(&w, (long)w.D * w.r);
+	w.down = factor_zeros(&w, (long)w.r * w.D);
+	w.up = factor_zeros(&w, (long)w.D * w.r);
+	w.plane = factor_zeros(&w, shape->n_plane);
 	factor(&w);
 	struct attn_factors f = {source->q, after(&w, w.down, w.r, &source->k), NULL, NULL};
 	if (shape->d_query < w.d_head || !shape->has_up)
 		f.q = thin_queries(&w, &f.q);
 	if (shape->has_up) { // a key head's own columns
-		f.up = zeros(&w, (long)w.D * shape->d);
+		f.up = factor_zeros(&w, (long)w.D * shape->d);
 		for (int i = 0; i < w.D; i++)
 			memcpy(f.up + (ptrdiff_t)i * shape->d,
 			        w.up + (ptrdiff_t)i * w.r + (shape->n > 1 ? i / w.d_head * shape->d : 0),
@@ -227,7 +219,11 @@ struct attn_factors attn_factor(
 int attn_factor_check(
         const struct attn_dims *d, const struct attn_conversion *how, const struct key_latents *shape, struct err *err)
 {
-	(void)d;
+	const int n_head = d->n_kv_head / shape->n, n_unturned = n_head * (d->d_head - d->n_rotary);
+	if (shape->d_rope && shape->d - shape->d_rope > n_unturned)
+		return err_set(err,
+		        "d_rope %d leaves %d numbers of d_select that are not turned, and the model has %d of them",
+		        shape->n * shape->d_rope, shape->n * (shape->d - shape->d_rope), shape->n * n_unturned);
 	if (how->factor == FACTOR_QUERY && shape->n == 1 && d->n_kv_head > 1)
 		return err_set(
 		        err, "queries of several heads have no latent in common: set per to head, or another factor");
