@@ -27,7 +27,7 @@ struct attn_source {
 // Which low-rank approximation of queries and keys is made, in the head space of a key head or of all of them. Each is
 // the best one of
 //   key      W_K                 query    W_Q (of a group's heads, with its bias as one more column)
-//   both     W_K and W_Q, each by itself
+//   both     W_K and W_Q, each by itself (of W_Q the same share of its heads' numbers)
 //   product  W_Q W_K^T of each query head: what scores are made of
 //   stacked  [W_K; W_Q], in one basis for both
 // and with a calibration text of the same of what it makes of the text: W M^(1/2), M the moment of the input.

@@ -190,6 +190,33 @@ static struct affine thin_queries(const struct factor_work *w, const struct affi
 	return after(w, m, rows, q);
 }
 
+// P W_Q, P = U U^T of the first eigenvectors of W_Q's Gram matrix; its bias stays. In all heads together, or for one
+// latent of each key head in that head's space, the queries of its group together.
+static void cut_queries(const struct factor_work *w, struct affine *q)
+{
+	const struct attn_dims *s = w->source->dims;
+	const int n_group = s->n_head / s->n_kv_head, n_space = w->shape->n, is_joint = n_space == 1;
+	const int n = is_joint ? q->rows : w->d_head, r = is_joint ? w->r * n_group : w->shape->d;
+	double *y = factor_zeros(w, (long)q->rows * q->cols), *value = factor_zeros(w, n),
+	       *vector = factor_zeros(w, (long)n * n), *some = factor_zeros(w, (long)n * q->cols);
+	for (int space = 0; space < n_space; space++) {
+		const int n_part = is_joint ? 1 : n_group;
+		double *g = factor_zeros(w, (long)n * n);
+		for (int part = 0; part < n_part; part++) {
+			const double *one = gram(w, q->w + (ptrdiff_t)(space * n_part + part) * n * q->cols, n);
+			for (ptrdiff_t i = 0; i < (ptrdiff_t)n * n; i++)
+				g[i] += one[i];
+		}
+		eigen_symmetric(value, vector, g, n, w->arena);
+		for (int part = 0; part < n_part; part++) {
+			const ptrdiff_t at = (ptrdiff_t)(space * n_part + part) * n * q->cols;
+			product(some, PRODUCT_NN, r, q->cols, n, vector, q->w + at);
+			product(y + at, PRODUCT_TN, n, q->cols, r, vector, some);
+		}
+	}
+	q->w = y;
+}
+
 struct attn_factors attn_factor(
         const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *shape)
 {
@@ -203,7 +230,9 @@ struct attn_factors attn_factor(
 	w.plane = factor_zeros(&w, shape->n_plane);
 	factor(&w);
 	struct attn_factors f = {source->q, after(&w, w.down, w.r, &source->k), NULL, NULL};
-	if (shape->d_query < w.d_head || !shape->has_up)
+	if (how->factor == FACTOR_BOTH)
+		cut_queries(&w, &f.q);
+	if (!shape->has_up)
 		f.q = thin_queries(&w, &f.q);
 	if (shape->has_up) { // a key head's own columns
 		f.up = factor_zeros(&w, (long)w.D * shape->d);
@@ -224,6 +253,9 @@ int attn_factor_check(
 		return err_set(err,
 		        "d_rope %d leaves %d numbers of d_select that are not turned, and the model has %d of them",
 		        shape->n * shape->d_rope, shape->n * (shape->d - shape->d_rope), shape->n * n_unturned);
+	if (how->factor == FACTOR_BOTH && shape->d_rope)
+		return err_set(err, "factor: both cuts queries and keys apart, which planes that turn together are "
+		                    "not: take product");
 	if (how->factor == FACTOR_QUERY && shape->n == 1 && d->n_kv_head > 1)
 		return err_set(
 		        err, "queries of several heads have no latent in common: set per to head, or another factor");

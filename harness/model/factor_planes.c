@@ -45,7 +45,7 @@ static void decompose(const struct factor_work *w, struct candidate *c, int freq
 	for (int g = 0; g < n; g++) {
 		double q[2] = {0};
 		hermitian(w, q, w->gram_q, frequency, first + g, first + g);
-		root[g] = how == FACTOR_PRODUCT || how == FACTOR_BOTH ? sqrt(q[0] / 2) : 1;
+		root[g] = how == FACTOR_PRODUCT ? sqrt(q[0] / 2) : 1;
 	}
 	for (int g = 0; g < n; g++)
 		for (int h = 0; h < n; h++) {
