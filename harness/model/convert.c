@@ -8,8 +8,9 @@ enum { CHUNK = 1 << 22 };
 const struct option conversion_options[] = {
         {"factor", OPTION_CHOICE, offsetof(struct attn_conversion, factor), "key", 0, 0,
                 "key|query|both|product|stacked",
-                "what a low rank approximates best: W_K, W_Q, both, W_Q W_K^T or "
-                "[W_K; W_Q]"},
+                "what a low rank approximates best: W_K, W_Q, both, W_Q W_K^T or [W_K; W_Q]"},
+        {"whiten", OPTION_BOOL, offsetof(struct attn_conversion, whiten), "false", 0, 1, NULL,
+                "approximate what the weights make of the calibration text, not the weights themselves"},
         {NULL},
 };
 
@@ -29,14 +30,18 @@ static struct affine affine_of(struct tensor *const *param, int w, int b, struct
 	return (struct affine){param[w]->T, param[w]->C, in_double(param[w], arena), in_double(param[b], arena)};
 }
 
-static struct attn_source source_of(const struct model *m, int layer, struct arena *arena)
+static struct attn_source source_of(
+        const struct model *m, int layer, const struct calibration *calibration, struct arena *arena)
 {
 	struct tensor *const *p = m->layer[layer].attn;
+	const ptrdiff_t d = m->config.d_model;
 	return (struct attn_source){.dims = &m->dims,
 	        .q = affine_of(p, QKV_W_Q, QKV_B_Q, arena),
 	        .k = affine_of(p, QKV_W_K, QKV_B_K, arena),
 	        .v = affine_of(p, QKV_W_V, QKV_B_V, arena),
 	        .o = affine_of(p, QKV_W_O, QKV_B_O, arena),
+	        .moment = calibration ? calibration->moment + layer * d * d : NULL,
+	        .mean = calibration ? calibration->mean + layer * d : NULL,
 	        .arena = arena};
 }
 
@@ -73,6 +78,8 @@ static int check(
 		        in->variant->name);
 	if (!v->convert)
 		return err_set(err, "variant '%s' cannot be made of a trained model", v->name);
+	if (c->how.whiten && !c->calibration)
+		return err_set(err, "whiten needs a calibration text");
 	if (v->check && v->check(&dims, c->config, err))
 		return -1;
 	return v->convert_check(&dims, c->config, &c->how, err);
@@ -90,7 +97,7 @@ int model_convert(struct model *out, const struct model *in, const struct model_
 	for (int l = 0; l < config.n_layer; l++) {
 		struct arena memory;
 		arena_init(&memory, CHUNK);
-		const struct attn_source source = source_of(in, l, &memory);
+		const struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
 		c->variant->convert(&source, &c->how, &out->dims, c->config, out->layer[l].attn);
 		arena_release(&memory);
 	}

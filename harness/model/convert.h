@@ -3,7 +3,7 @@
 // else stays. The result is a model like any other: it trains, decodes through its own cache, is saved and loaded.
 #ifndef KVLAB_MODEL_CONVERT_H
 #define KVLAB_MODEL_CONVERT_H
-#include "harness/model/model.h"
+#include "harness/model/calibrate.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -12,8 +12,9 @@ struct model_conversion {
 	const struct variant *variant; // to
 	const void *config;            // its setting; must outlive the model
 	struct attn_conversion how;
-	int n_thread;       // never changes a result
-	int with_gradients; // all parameters in memory of its own, with gradients, for fine-tuning
+	const struct calibration *calibration; // for how.whiten; NULL: none
+	int n_thread;                          // never changes a result
+	int with_gradients;                    // all parameters in memory of its own, with gradients, for fine-tuning
 };
 
 // in: of a variant that is_plain. Without gradients what is not attention's is in's memory, so in must outlive out. 0,
