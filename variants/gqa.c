@@ -53,4 +53,5 @@ const struct variant variant_gqa = {
         .params = params,
         .streams = streams,
         .forward = forward,
+        .is_plain = 1,
 };

@@ -100,4 +100,5 @@ const struct variant variant_mha = {
         .forward = forward,
         .fold_config = fold_config,
         .fold = fold,
+        .is_plain = 1,
 };

@@ -61,4 +61,5 @@ const struct variant variant_mqa = {
         .params = params,
         .streams = streams,
         .forward = forward,
+        .is_plain = 1,
 };

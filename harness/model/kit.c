@@ -93,6 +93,8 @@ struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum at
 	        .halves = d->rope_halves,
 	        .backwards = turn.backwards,
 	        .scaling = d->rope_scaling};
+	if (turn.plane)
+		return op_rope_planes(a->tape, x, &rope, turn.plane, turn.n_plane_set);
 	return op_rope(a->tape, x, &rope);
 }
 
@@ -170,6 +172,19 @@ struct tensor *attn_latent(
 		k = op_join(a->tape, k, tensor_columns(a->tape, rows, r, d_rope), n, 1);
 	}
 	return attn_attend(a, q, k, v, many, NULL);
+}
+
+struct tensor *attn_up(struct attn *a, struct tensor *c, int n_c, struct tensor *w_up, struct tensor *b_up)
+{
+	if (n_c == 1)
+		return op_linear(a->tape, c, w_up, b_up);
+	struct tensor *k = op_linear_heads(a->tape, c, w_up, n_c, n_c, 0);
+	if (!b_up)
+		return k;
+	// A bias is a table of one row that every position takes.
+	const size_t n = (size_t)k->B * (size_t)k->T;
+	int *zero = a->tape->mode == TAPE_COUNT ? NULL : arena_zalloc(a->tape->step, n * sizeof(*zero));
+	return op_add(a->tape, k, op_embed(a->tape, zero, k->B, k->T, b_up, NULL, 0));
 }
 
 // --- the 2D position map -----------------------------------------------------------------------------------------

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include "harness/model/convert.h"
+
+#include <string.h>
+
+enum { CHUNK = 1 << 22 };
+
+const struct option conversion_options[] = {
+        {"factor", OPTION_CHOICE, offsetof(struct attn_conversion, factor), "key", 0, 0,
+                "key|query|both|product|stacked",
+                "what a low rank approximates best: W_K, W_Q, both, W_Q W_K^T or [W_K; W_Q]"},
+        {"whiten", OPTION_BOOL, offsetof(struct attn_conversion, whiten), "false", 0, 1, NULL,
+                "approximate what the weights make of the calibration text, not the weights themselves"},
+        {NULL},
+};
+
+static double *in_double(const struct tensor *t, struct arena *arena)
+{
+	if (!t)
+		return NULL;
+	double *x = arena_alloc(arena, (size_t)t->T * (size_t)t->C * sizeof(*x));
+	for (int i = 0; i < t->T; i++)
+		for (int j = 0; j < t->C; j++)
+			x[(ptrdiff_t)i * t->C + j] = (double)t->x[i * t->t_stride + j];
+	return x;
+}
+
+static struct affine affine_of(struct tensor *const *param, int w, int b, struct arena *arena)
+{
+	return (struct affine){param[w]->T, param[w]->C, in_double(param[w], arena), in_double(param[b], arena)};
+}
+
+static struct attn_source source_of(
+        const struct model *m, int layer, const struct calibration *calibration, struct arena *arena)
+{
+	struct tensor *const *p = m->layer[layer].attn;
+	const ptrdiff_t d = m->config.d_model;
+	return (struct attn_source){.dims = &m->dims,
+	        .q = affine_of(p, QKV_W_Q, QKV_B_Q, arena),
+	        .k = affine_of(p, QKV_W_K, QKV_B_K, arena),
+	        .v = affine_of(p, QKV_W_V, QKV_B_V, arena),
+	        .o = affine_of(p, QKV_W_O, QKV_B_O, arena),
+	        .moment = calibration ? calibration->moment + layer * d * d : NULL,
+	        .mean = calibration ? calibration->mean + layer * d : NULL,
+	        .arena = arena};
+}
+
+void attn_store(struct tensor *t, const double *x)
+{
+	if (!t)
+		return;
+	if (!x)
+		BUG("a conversion leaves a parameter of %d x %d without values", t->T, t->C);
+	for (int i = 0; i < t->T; i++)
+		for (int j = 0; j < t->C; j++)
+			t->x[i * t->t_stride + j] = (real)x[(ptrdiff_t)i * t->C + j];
+}
+
+static int is_plain(const struct model *m)
+{
+	struct param_shape shape[VARIANT_PARAMS];
+	const int n = m->variant->params(&m->dims, m->variant_config, shape);
+	for (int i = QKV_PARAMS; i < n; i++)
+		if (shape[i].rows) // a chain of matrices
+			return 0;
+	return m->variant->is_plain;
+}
+
+static int check(
+        const struct model *in, const struct model_config *config, const struct model_conversion *c, struct err *err)
+{
+	const struct variant *v = c->variant;
+	const struct attn_dims dims = model_attn_dims(config);
+	if (!is_plain(in))
+		return err_set(err,
+		        "a conversion begins with separate queries, keys and values (mha, gqa or mqa), not with "
+		        "variant '%s'",
+		        in->variant->name);
+	if (!v->convert)
+		return err_set(err, "variant '%s' cannot be made of a trained model", v->name);
+	if (c->how.whiten && !c->calibration)
+		return err_set(err, "whiten needs a calibration text");
+	if (v->check && v->check(&dims, c->config, err))
+		return -1;
+	return v->convert_check(&dims, c->config, &c->how, err);
+}
+
+int model_convert(struct model *out, const struct model *in, const struct model_conversion *c, struct arena *arena,
+        struct err *err)
+{
+	const struct model_config config = in->config;
+	if (check(in, &config, c, err))
+		return -1;
+	model_init(out, &config, c->variant, c->config, arena);
+	model_allocate_like(out, in, c->with_gradients, arena);
+#pragma omp parallel for num_threads(c->n_thread) if (c->n_thread > 1) schedule(dynamic)
+	for (int l = 0; l < config.n_layer; l++) {
+		struct arena memory;
+		arena_init(&memory, CHUNK);
+		const struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
+		c->variant->convert(&source, &c->how, &out->dims, c->config, out->layer[l].attn);
+		arena_release(&memory);
+	}
+	return 0;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Conversions: a variant's parameters made of a trained layer that has separate queries, keys and values. Included by
+// variant.h; implemented in harness/model/convert_*.c. model_convert (harness/model/convert.h) does whole models.
+#ifndef KVLAB_VARIANTS_CONVERT_H
+#define KVLAB_VARIANTS_CONVERT_H
+#include "variants/variant.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// y = x w^T + b in double: w (rows, cols), b (rows); b NULL: none.
+struct affine {
+	int rows, cols;
+	double *w, *b;
+};
+
+// The layer that a conversion begins with.
+struct attn_source {
+	const struct attn_dims *dims;
+	struct affine q, k, v, o; // of n_head, n_kv_head, n_kv_head heads of d_head numbers of the layer's input; back
+	// Of the layer's normalised input x over the rows of a calibration text: the means of x x^T (d_model, d_model)
+	// and of x (d_model). NULL: there was no text, the identity and zero are meant.
+	const double *moment, *mean;
+	struct arena *arena; // for results and scratch
+};
+
+// Which low-rank approximation of queries and keys is made, in the head space of a key head or of all of them. Each is
+// the best one of
+//   key      W_K                 query    W_Q (of a group's heads, with its bias as one more column)
+//   both     W_K and W_Q, each by itself (of W_Q the same share of its heads' numbers)
+//   product  W_Q W_K^T of each query head: what scores are made of
+//   stacked  [W_K; W_Q], in one basis for both
+// and with a calibration text of the same of what it makes of the text: W M^(1/2), M the moment of the input.
+enum factoring { FACTOR_KEY, FACTOR_QUERY, FACTOR_BOTH, FACTOR_PRODUCT, FACTOR_STACKED };
+
+// How to convert: one option table for all variants (the spec's `convert` section), each takes what concerns it.
+struct attn_conversion {
+	int factor; // enum factoring
+	int whiten; // use the calibration text
+};
+extern const struct option conversion_options[];
+
+// --- for variants --------------------------------------------------------------------------------------------------
+
+// Rows of a tensor from a double matrix of its size; nothing where there is no tensor.
+void attn_store(struct tensor *tensor, const double *x);
+
+struct key_latents; // kit.h
+// What they are made of, rows as in params() of factored_keys; up (n_kv_head d_head, d), plane (n_plane).
+struct attn_factors {
+	struct affine q, latent;
+	double *up, *plane;
+};
+struct attn_factors attn_factor(
+        const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *latents);
+// 0, or -1 with the sentence why not.
+int attn_factor_check(const struct attn_dims *dims, const struct attn_conversion *how,
+        const struct key_latents *latents, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
