@@ -52,8 +52,8 @@ static void cut(struct token_range range[N_TOKEN_PART], const struct token_range
 
 // What the ids depend on.
 struct identity {
-	uint64_t text, tokenizer;
-	int32_t kind, min_count, n_vocab_most, is_by_document, version, format;
+	uint64_t text, documents, tokenizer;
+	int32_t kind, min_count, n_vocab_most, is_by_document, is_separate, version, format, unused;
 };
 
 static uint64_t hash_texts(const struct corpus *corpus)
@@ -64,13 +64,24 @@ static uint64_t hash_texts(const struct corpus *corpus)
 	return corpus->n_part == 1 ? hash[0] : hash_u64(hash, (size_t)corpus->n_part * sizeof(hash[0]));
 }
 
+// One text can be cut in several ways: a file, or the files of a folder.
+static uint64_t hash_documents(const struct corpus *corpus)
+{
+	uint64_t hash[CORPUS_PARTS];
+	for (int p = 0; p < corpus->n_part; p++)
+		hash[p] = hash_u64(
+		        corpus->part[p].document, corpus->part[p].n_document * sizeof(*corpus->part[p].document));
+	return hash_u64(hash, (size_t)corpus->n_part * sizeof(hash[0]));
+}
+
 static void identify(struct identity *id, const struct corpus *corpus, const struct tokens_setting *setting,
         const struct tokenizer *tokenizer)
 {
-	memset(id, 0, sizeof(*id)); // padding too: it is hashed
-	id->text = hash_texts(corpus);
-	id->kind = setting->kind;
-	id->version = TOKENISATION_VERSION;
+	*id = (struct identity){.text = hash_texts(corpus),
+	        .documents = hash_documents(corpus),
+	        .is_separate = corpus->is_separate,
+	        .kind = setting->kind,
+	        .version = TOKENISATION_VERSION};
 	if (setting->kind == TOKENS_WORDS) {
 		id->min_count = setting->min_count;
 		id->n_vocab_most = setting->n_vocab_most;
@@ -144,7 +155,7 @@ static int make_text(struct tokens *tokens, const struct corpus *corpus, const s
 	identify(&id, corpus, setting, tokenizer);
 	if (setting->kind == TOKENS_BYTES) {
 		make_bytes(tokens, corpus);
-		tokens->hash = id.text;
+		tokens->hash = setting->is_by_document ? hash_u64(&id, sizeof(id)) : id.text;
 		return 0;
 	}
 	tokens->hash = hash_u64(&id, sizeof(id));
