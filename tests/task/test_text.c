@@ -216,7 +216,8 @@ static void what_cannot_be_is_refused(void **state UNUSED)
 	refuse("corpus=wikitext-103", "wikitext-103", "set DATA");
 	made_text_file(folder, "one.txt", "");
 	refuse("corpus=file path=one.txt", "one.txt", "empty");
-	made_file(folder, "flat.txt", memset(calloc(1, 1000), 'x', 1000), 1000);
+	char flat[1000];
+	made_file(folder, "flat.txt", memset(flat, 'x', sizeof(flat)), sizeof(flat));
 	refuse("corpus=file path=flat.txt length=8 documents=padded", "flat.txt", "no whole document");
 }
 
