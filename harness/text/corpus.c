@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/base/utf8.h"
 #include "harness/text/folder.h"
-#include "harness/text/utf8.h"
 
 static const struct place {
 	const char *name;

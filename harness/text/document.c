@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/text/json.h"
+#include "harness/base/json.h"
 
 void text_release(struct text *text)
 {
@@ -133,7 +133,7 @@ static void add_story(struct text *text, const char *story, size_t n)
 static int add_json(struct text *text, const struct bytes_list *source, const char *path, struct err *err)
 {
 	struct doc *root;
-	if (doc_read(&root, path, source->bytes, source->n, err))
+	if (doc_read(&root, path, source->bytes, source->n, DOC_ZERO_BYTES, err))
 		return -1;
 	int rc = doc_kind(root) == DOC_LIST ? 0 : err_set(err, "%s: is not a JSON list of stories", path);
 	for (size_t i = 0; !rc && i < doc_count(root); i++) {

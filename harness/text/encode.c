@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "harness/base/progress.h"
+#include "harness/base/utf8.h"
 #include "harness/text/folder.h"
 #include "harness/text/token_file.h"
-#include "harness/text/utf8.h"
 
 void encoded_release(struct encoded *encoded)
 {

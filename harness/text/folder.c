@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 enum { DEPTH_MOST = 32, PATH_MOST = 4096 };
 

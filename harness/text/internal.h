@@ -2,8 +2,8 @@
 // A tokenizer's inside, for the files of this folder.
 #ifndef KVLAB_TEXT_INTERNAL_H
 #define KVLAB_TEXT_INTERNAL_H
+#include "harness/base/json.h"
 #include "harness/text/added.h"
-#include "harness/text/json.h"
 #include "harness/text/split.h"
 #include "harness/text/tokenizer_build.h"
 #include "harness/text/vocabulary.h"

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "harness/base/hash.h"
+#include "harness/base/utf8.h"
 #include "harness/text/file.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 
 struct part {
 	const char *file;
@@ -87,7 +87,7 @@ static int read_beside(struct doc **root, struct tokenizer *t, const char *folde
 		return 0;
 	if (read_hashed(t, &text, &n, path, err))
 		return -1;
-	const int rc = doc_read(root, path, text, n, err);
+	const int rc = doc_read(root, path, text, n, DOC_ZERO_BYTES, err);
 	free(text);
 	t->path = path;
 	return rc;

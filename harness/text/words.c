@@ -5,7 +5,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 // Words as they are met get numbers; which of them are kept is known when the training part has been counted.
 struct types {
