@@ -26,8 +26,8 @@ struct tokens_setting {
 	enum corpus_id corpus;
 	enum token_kind kind;
 	int min_count, n_vocab_most; // of words
-	// Documents matter. BPE: each is encoded by itself; otherwise a text is encoded whole and lists no documents,
-	// unless they are texts of their own. Bytes: the hash covers them.
+	// Documents matter: the hash covers where a user's own text is cut, and BPE encodes each document by itself.
+	// Otherwise BPE encodes a text whole and lists no documents, unless they are texts of their own.
 	int is_by_document;
 	const char *path; // CORPUS_FILE: a text, a folder, a token file, a folder with NAME_train.bin and NAME_val.bin
 	const char *tokenizer; // BPE: a folder or file for tokenizer_open; "" for token files that nothing is known of
@@ -48,7 +48,7 @@ struct tokens {
 	int n_vocab;        // ids of the parts are below
 	int end;            // what documents are padded with; may be n_vocab itself; -1: the tokenizer names none
 	double most_common; // share of the most common token
-	uint64_t hash;      // of content and tokenisation; of bytes: of the text alone
+	uint64_t hash;      // of content and tokenisation; of bytes: of the text
 	struct token_part part[N_TOKEN_PART];
 	void *block; // that all of this lies in
 	size_t block_bytes;

@@ -145,7 +145,7 @@ static void padded_documents_are_whole_or_cut(void **state UNUSED)
 	long n_padding = 0, n_target = 0;
 	assert_int_equal(shape.n_vocab, 257);
 	assert_int_equal(shape.n_slice, 2);
-	assert_true(shape.content_hash != packed.content_hash); // it covers what the documents are
+	assert_true(shape.content_hash == packed.content_hash); // how a named corpus is cut, its name says
 	assert_true(shape.n_validation % 2 == 0 && shape.n_validation <= 2 * packed.n_validation);
 	for (int p = 0; p < 3; p++)
 		for (long i = 0; i < n[p]; i++) {
