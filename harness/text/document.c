@@ -36,7 +36,24 @@ struct line {
 	size_t n;     // with its end
 	int is_blank; // white space alone
 	int is_first; // after a blank line, or at the beginning
+	int is_alone; // and before one
 };
+
+// Length of the line at `at`, with its end.
+static size_t line_length(const struct bytes_list *bytes, size_t at)
+{
+	const char *end = memchr(bytes->bytes + at, '\n', bytes->n - at);
+	return end ? (size_t)(end + 1 - bytes->bytes) - at : bytes->n - at;
+}
+
+// Whether there is nothing but white space in the line at `at`; beyond the end there is none.
+static int is_blank_at(const struct bytes_list *bytes, size_t at)
+{
+	const size_t to = at + line_length(bytes, at);
+	while (at < to && is_white(bytes->bytes[at]))
+		at++;
+	return at == to;
+}
 
 static int begins_paragraph(const struct line *line)
 {
@@ -48,27 +65,25 @@ static int begins_entry(const struct line *line)
 	return line->is_first && !is_white(line->text[0]);
 }
 
+// Some lists of numbers in WikiText are spelled like titles, but stand in a row.
 static int begins_article(const struct line *line)
 {
 	size_t n = line->n;
 	while (n && is_white(line->text[n - 1]))
 		n--;
-	return line->is_first && n > 5 && memcmp(line->text, " = ", 3) == 0 && line->text[3] != '=' &&
+	return line->is_alone && n > 5 && memcmp(line->text, " = ", 3) == 0 && line->text[3] != '=' &&
 	       memcmp(line->text + n - 2, " =", 2) == 0 && line->text[n - 3] != '=';
 }
 
 // A document goes on to the end of its last line that is not blank.
 static int cut_at_lines(struct text *text, int (*begins)(const struct line *line))
 {
-	const char *bytes = text->bytes.bytes;
-	const size_t n = text->bytes.n;
+	const struct bytes_list *bytes = &text->bytes;
 	size_t from = 0, to = 0;
 	int was_blank = 1;
-	for (size_t at = 0; at < n;) {
-		const char *end = memchr(bytes + at, '\n', n - at);
-		struct line line = {bytes + at, end ? (size_t)(end + 1 - bytes) - at : n - at, 1, was_blank};
-		for (size_t i = 0; i < line.n && line.is_blank; i++)
-			line.is_blank = is_white(line.text[i]);
+	for (size_t at = 0; at < bytes->n;) {
+		struct line line = {bytes->bytes + at, line_length(bytes, at), is_blank_at(bytes, at), was_blank};
+		line.is_alone = was_blank && is_blank_at(bytes, at + line.n);
 		if (!line.is_blank && begins(&line)) {
 			text_add_document(text, from, to > from ? to : from);
 			from = at;

@@ -28,7 +28,7 @@ typedef int document_rule(struct text *text, const char *path, struct err *err);
 document_rule cut_paragraphs;
 // Dictionary entries: they begin at a line that is not indented, after a blank one.
 document_rule cut_entries;
-// WikiText: an article begins at a line ` = Title = ` after a blank one (` = = Section = = ` does not count).
+// WikiText: an article begins at a line ` = Title = ` between blank ones (` = = Section = = ` does not count).
 document_rule cut_articles;
 // Stories: a JSON list of texts, or text with <|endoftext|> between. The text becomes the stories, white space around
 // them taken away, a blank line between.
