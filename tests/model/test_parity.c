@@ -75,6 +75,14 @@ static void compare(const char *family, const char *variant, const char *setting
 	tape_backward(&rig.tape);
 	model_settle_gradients(m);
 	compare_gradients(m, gradients, n_gradient);
+	// Again, as training does it: logits are never held.
+	rig_begin(&rig, TAPE_RECORD);
+	model_clear_gradients(m);
+	const struct loss told = model_loss(&rig.tape, m, tokens, B, T, 0, T, NULL, targets, NULL);
+	assert_true(fabs(told.mean - loss) < LOGIT_ERROR * loss);
+	tape_backward(&rig.tape);
+	model_settle_gradients(m);
+	compare_gradients(m, gradients, n_gradient);
 }
 
 #define SIZE(x) ((int)(sizeof(x) / sizeof((x)[0])))
