@@ -21,6 +21,9 @@ void bytes_append(struct bytes_list *list, const char *bytes, size_t n);
 // Appends what the file ("-": standard input) holds, unpacked. 0, or -1 with a message that names it.
 int unpack_file(struct bytes_list *list, const char *path, struct err *err);
 
+// "zlib 1.2.13, liblzma 5.4.1".
+const char *unpack_library(void);
+
 #ifdef __cplusplus
 }
 #endif
