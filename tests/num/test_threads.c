@@ -296,7 +296,7 @@ static void train(char hash[HASH_TEXT], const struct setup *setup, int n_thread)
 	trainer_init(&t, setup, &optimizer, 21, 7, n_thread);
 	for (int step = 1; step <= 5; step++)
 		measured[n++] = trainer_step(&t, step).mean;
-	const struct loss loss = trainer_evaluate(&t, RNG_VALIDATION, 50, NULL);
+	const struct loss loss = trainer_evaluate(&t, RNG_VALIDATION, 50, NULL).loss;
 	measured[n++] = loss.mean, measured[n++] = (double)loss.hits;
 	char part[4][HASH_TEXT];
 	const size_t bytes = (size_t)t.model.n_padded * sizeof(real);
