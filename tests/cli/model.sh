@@ -28,6 +28,9 @@ head -c 20000 "$fixtures/gguf_tokenizer.gguf" >cut.gguf
 check_exit 2 "a cut file is refused" "$KVLAB" unpack cut.gguf from_cut
 check "and nothing is written" test -z "$(ls -d from_cut* 2>/dev/null)"
 
+check_exit 2 "make model without a name" make -C "$TOP" --no-print-directory model
+check "those there are, are listed" grep -q '^model: which one? there are: smollm2-135m gpt2 ' stderr
+
 # --- the hub ----------------------------------------------------------------------------------------------------------
 model() # ARGUMENT...
 {
