@@ -20,6 +20,11 @@ while read -r _ _ hex ids; do
 done < <(grep '^smollm.json' "$fixtures/tokenizers/goldens.txt" | head -n 40)
 check "and its tokenizer ($n texts)" test "$n" = 40
 check_exit 0 "a text is gone on with" "$KVLAB" generate unpacked "The cache" --n 5 --ids
+cp "$fixtures/gguf_tokenizer.gguf" alone.gguf
+mkdir alone
+mv alone.gguf alone
+check_exit 2 "from the file alone it is not" "$KVLAB" generate alone/alone.gguf "The cache"
+check "the way is named" grep -q "^kvlab: alone: no tokenizer in this folder .*; 'kvlab unpack' makes a folder" stderr
 check_exit 2 "a folder that is there is refused" "$KVLAB" unpack "$fixtures/gguf_tokenizer.gguf" unpacked
 check "in a sentence" grep -qx "kvlab: unpacked: is there already (remove it, or name another folder)" stderr
 check_exit 0 "a model without a tokenizer" "$KVLAB" unpack "$fixtures/families/gguf/model.gguf" bare
