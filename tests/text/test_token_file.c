@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "harness/base/progress.h"
 #include "harness/text/encode.h"
@@ -166,6 +169,26 @@ static void commands_get_the_ids(void **state UNUSED)
 	err_clear(&err);
 	assert_int_equal(encode_path(&got, made_path(folder, "bad.txt"), tokenizer, &err), -1);
 	assert_non_null(strstr(err.message, "bad.txt: byte 2 is not UTF-8"));
+	// A pipe gives its bytes once.
+	const char *pipe = made_path(folder, "pipe");
+	assert_int_equal(mkfifo(pipe, 0600), 0);
+	fflush(NULL);
+	const pid_t pid = fork();
+	if (pid == 0) {
+		FILE *out = fopen(pipe, "w");
+		fputs("through a pipe", out);
+		_exit(fclose(out));
+	}
+	struct token_ids piped = {0}, filed = {0};
+	made_text_file(folder, "pipe.txt", "through a pipe");
+	err_clear(&err);
+	assert_int_equal(encode_path(&piped, pipe, tokenizer, &err), 0);
+	assert_int_equal(encode_path(&filed, made_path(folder, "pipe.txt"), tokenizer, &err), 0);
+	assert_int_equal(piped.n, filed.n);
+	assert_memory_equal(piped.id, filed.id, piped.n * sizeof(*piped.id));
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	free(piped.id);
+	free(filed.id);
 	free(got.id);
 	tokenizer_free(tokenizer);
 }

@@ -183,6 +183,28 @@ static void bpe_is_the_tokenizers(void **state UNUSED)
 	tokenizer_free(tokenizer);
 }
 
+// The same bytes in a file and in a folder: other documents, and with a tokenizer other ids.
+static void documents_are_part_of_the_identity(void **state UNUSED)
+{
+	static const enum token_kind kind[] = {TOKENS_CHARACTERS, TOKENS_WORDS, TOKENS_BPE, TOKENS_BYTES};
+	static const char text[] =
+	        "one two\none two\none two\none two\none two\none two\none two\none two\none two\none two\n";
+	made_text_file(folder, "halves.txt", text);
+	made_text_file(folder, "halves/a", "one two\n");
+	made_text_file(folder, "halves/b", text + strlen("one two\n"));
+	for (int i = 0; i < 4; i++) {
+		struct tokens file, files;
+		open_tokens(&file, &(struct tokens_setting){CORPUS_FILE, kind[i], 1, 0, 1, "halves.txt", GPT2});
+		open_tokens(&files, &(struct tokens_setting){CORPUS_FILE, kind[i], 1, 0, 1, "halves", GPT2});
+		assert_false(files.is_mapped);
+		assert_true(file.hash != files.hash);
+		assert_int_equal(file.part[PART_TRAIN].n_document, 0); // a cut goes through its only one
+		assert_int_equal(files.part[PART_TRAIN].n_document, 1);
+		tokens_close(&file);
+		tokens_close(&files);
+	}
+}
+
 // --- the cache -----------------------------------------------------------------------------------------------------
 
 static int cached_files(char name[400])
@@ -344,6 +366,7 @@ int main(void)
 	        cmocka_unit_test(words_are_the_papers),
 	        cmocka_unit_test(a_vocabulary_is_of_the_training_part),
 	        cmocka_unit_test(bpe_is_the_tokenizers),
+	        cmocka_unit_test(documents_are_part_of_the_identity),
 	        cmocka_unit_test(what_is_cached_is_what_was_made),
 	        cmocka_unit_test(a_damaged_cache_is_made_again),
 	        cmocka_unit_test(processes_do_not_disturb_each_other),
