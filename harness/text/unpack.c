@@ -140,3 +140,10 @@ int unpack_file(struct bytes_list *list, const char *path, struct err *err)
 	gzclose_r(in);
 	return rc;
 }
+
+const char *unpack_library(void)
+{
+	static char text[64];
+	snprintf(text, sizeof(text), "zlib %s, liblzma %s", zlibVersion(), lzma_version_string());
+	return text;
+}
