@@ -178,8 +178,8 @@ struct attn_chain {
 		        "matrices after a chain's first: on all heads together, or one within each head", late         \
 	}
 
-// 0, or -1 when there is no place for a ReLU; `depth` is the option's name.
-int attn_chain_check(const struct attn_chain *c, const char *depth, struct err *err);
+// 0, or -1 when there is no place for a ReLU or a latent; `depth` is the option's name.
+int attn_chain_check(const struct attn_chain *c, const struct attn_dims *dims, const char *depth, struct err *err);
 // Fills all rows; those beyond depth are empty.
 void attn_chain_params(const struct attn_chain *c, const struct attn_dims *dims, struct param_shape *table);
 // The maps after the first, applied to its output y.

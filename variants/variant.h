@@ -114,13 +114,10 @@ struct variant {
 	int (*fold_config)(const struct attn_dims *dims, const void *config, void *folded, struct err *err);
 	void (*fold)(struct tape *tape, const struct attn_dims *dims, const void *config, struct tensor *const *param,
 	        struct tensor *const *folded);
-	// Optional: own parameters from those of a trained layer that is_plain (convert.h), in the head counts of dims.
-	// convert_check returns -1 with the sentence why these settings cannot be made so; convert fills every
-	// parameter.
-	int (*convert_check)(
-	        const struct attn_dims *dims, const void *config, const struct attn_conversion *how, struct err *err);
-	void (*convert)(const struct attn_source *source, const struct attn_conversion *how,
-	        const struct attn_dims *dims, const void *config, struct tensor *const *param);
+	// Optional: own parameters, every one, from those of a trained layer that is_plain (convert.h), in the head
+	// counts of dims. 0, or -1 with the sentence why this setting cannot be made so. source NULL: only that answer.
+	int (*convert)(const struct attn_dims *dims, const void *config, const struct attn_conversion *how,
+	        const struct attn_source *source, struct tensor *const *param, struct err *err);
 	// Plain attention of separate queries, keys and values, rows of enum QKV_... (kit.h) and no others: what files
 	// of weights hold and conversions begin with.
 	int is_plain;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "harness/model/convert_heads.h"
+
 enum { CHUNK = 1 << 22 };
 
 const struct option conversion_options[] = {
@@ -11,6 +13,14 @@ const struct option conversion_options[] = {
                 "what a low rank approximates best: W_K, W_Q, both, W_Q W_K^T or [W_K; W_Q]"},
         {"whiten", OPTION_BOOL, offsetof(struct attn_conversion, whiten), "false", 0, 1, NULL,
                 "approximate what the weights make of the calibration text, not the weights themselves"},
+        {"d_select", OPTION_INT, offsetof(struct attn_conversion, d_select), "0", 0, 1 << 20, NULL,
+                "rank of a target with whole keys (mha, gqa, mqa), its product written back; 0: whole"},
+        {"per", OPTION_CHOICE, offsetof(struct attn_conversion, per), "layer", 0, 0, "layer|head",
+                "that rank: of all key heads together, or n_kv_head times that of each"},
+        {"n_kv_head", OPTION_INT, offsetof(struct attn_conversion, n_kv_head), "0", 0, 1 << 14, NULL,
+                "key and value heads of the target, each the mean of several; 0: as the model has"},
+        {"pool", OPTION_CHOICE, offsetof(struct attn_conversion, pool), "neighbours", 0, 0, "neighbours|similar",
+                "which heads become one: neighbours, or those whose keys and values are nearest"},
         {NULL},
 };
 
@@ -80,15 +90,20 @@ static int check(
 		return err_set(err, "variant '%s' cannot be made of a trained model", v->name);
 	if (c->how.whiten && !c->calibration)
 		return err_set(err, "whiten needs a calibration text");
+	if (config->n_kv_head < 1 || in->config.n_kv_head % config->n_kv_head)
+		return err_set(err, "n_kv_head must divide the model's %d key heads, which %d does not",
+		        in->config.n_kv_head, config->n_kv_head);
 	if (v->check && v->check(&dims, c->config, err))
 		return -1;
-	return v->convert_check(&dims, c->config, &c->how, err);
+	return v->convert(&dims, c->config, &c->how, NULL, NULL, err);
 }
 
 int model_convert(struct model *out, const struct model *in, const struct model_conversion *c, struct arena *arena,
         struct err *err)
 {
-	const struct model_config config = in->config;
+	struct model_config config = in->config;
+	if (c->how.n_kv_head)
+		config.n_kv_head = c->how.n_kv_head;
 	if (check(in, &config, c, err))
 		return -1;
 	model_init(out, &config, c->variant, c->config, arena);
@@ -96,9 +111,13 @@ int model_convert(struct model *out, const struct model *in, const struct model_
 #pragma omp parallel for num_threads(c->n_thread) if (c->n_thread > 1) schedule(dynamic)
 	for (int l = 0; l < config.n_layer; l++) {
 		struct arena memory;
+		struct err failed = {0};
 		arena_init(&memory, CHUNK);
-		const struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
-		c->variant->convert(&source, &c->how, &out->dims, c->config, out->layer[l].attn);
+		struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
+		convert_pool_heads(&source, &out->dims, &c->how);
+		if (c->variant->convert(&out->dims, c->config, &c->how, &source, out->layer[l].attn, &failed))
+			BUG("variant '%s' accepts a conversion and then refuses it", c->variant->name);
+
 		arena_release(&memory);
 	}
 	return 0;
