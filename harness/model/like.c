@@ -4,13 +4,6 @@
 
 #include "harness/model/model.h"
 
-enum { ALIGN = 64 / (int)sizeof(real) };
-
-static long padded(const struct tensor *t)
-{
-	return ((long)t->T * t->C + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 static const struct tensor *find(const struct model *m, const char *name)
 {
 	for (int i = 0; i < m->n_param; i++)
@@ -24,7 +17,7 @@ static void allocate_attention(struct model *m, const struct model *like, struct
 {
 	m->n_padded = 0;
 	for (int i = 0; i < m->n_param; i++)
-		m->n_padded += m->param[i].is_attention ? padded(&m->param[i].tensor) : 0;
+		m->n_padded += m->param[i].is_attention ? model_padded(&m->param[i].tensor) : 0;
 	m->x = arena_zalloc(arena, (size_t)m->n_padded * sizeof(real));
 	m->sinusoid = like->sinusoid;
 	long at = 0;
@@ -35,7 +28,7 @@ static void allocate_attention(struct model *m, const struct model *like, struct
 			continue;
 		}
 		t->x = m->x + at;
-		at += padded(t);
+		at += model_padded(t);
 	}
 }
 

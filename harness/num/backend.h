@@ -169,7 +169,7 @@ struct backend {
 	        struct strided k, struct strided v, const struct attention_shape *);
 
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
-	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out.
+	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out; it may be logits.
 	void (*cross_entropy)(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
 	        const int *targets, int m, int n, double grad_scale);
 

@@ -83,12 +83,13 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 		shape.key_bias = key_bias->x;
 		shape.key_bias_stride = key_bias->T == 1 ? 0 : key_bias->t_stride;
 	}
-	struct tensor *out = tensor_new(tape, q->B, q->T, shape.n_head * shape.d_v);
+	struct tensor *out = tensor_new_if(tape, q->B, q->T, shape.n_head * shape.d_v,
+	        op_has_gradient(q) || op_has_gradient(k) || op_has_gradient(v) || op_has_gradient(key_bias));
 	if (tape->mode == TAPE_COUNT) {
 		count(tape, &shape, key_bias);
 		return out;
 	}
-	struct attention *a = tape_record(tape, attention_backward, sizeof(*a));
+	struct attention *a = op_record(tape, out, attention_backward, sizeof(*a));
 	real *lse = a ? arena_alloc(tape->step, (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
 	const struct exec exec = op_exec(tape);
 	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse,

@@ -55,7 +55,7 @@ static struct tensor *turn(struct tape *tape, struct tensor *x, const struct rop
 	        rope->n_ladder < 1)
 		BUG("rope: %d rotated numbers from %d on in heads of %d, ladder of %d", rope->n_rotary, rope->from,
 		        x->C / rope->n_head, rope->n_ladder);
-	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
+	struct tensor *out = tensor_new_if(tape, x->B, x->T, x->C, op_has_gradient(x));
 	double n = (double)tensor_n_row(x) * x->C, rotated = (double)tensor_n_row(x) * rope->n_head * rope->n_rotary;
 	if (tape->mode == TAPE_COUNT) {
 		const struct tally tally = {3 * rotated, op_bytes(n), op_bytes(n)};
@@ -65,7 +65,7 @@ static struct tensor *turn(struct tape *tape, struct tensor *x, const struct rop
 	const struct exec exec = op_exec(tape);
 	tape->backend->rope(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, op_values(x), x->B,
 	        x->T, x->C, rope);
-	struct rope_args *a = tape_record(tape, rope_backward, sizeof(*a));
+	struct rope_args *a = op_record(tape, out, rope_backward, sizeof(*a));
 	if (a)
 		*a = (struct rope_args){x, out, plane, *rope};
 	return out;
