@@ -120,8 +120,10 @@ struct tensor *attn_up(struct attn *a, struct tensor *c, int n_c, struct tensor 
 // --- keys of low rank (factored_keys) ------------------------------------------------------------------------------
 
 // What a spec says of them: options of the variant.
+enum { KEY_RANKS = 512 }; // bytes of a list
 struct key_latents_config {
 	int d_select, per, rope, d_rope;
+	char ranks[KEY_RANKS]; // d_select of each layer, "64,48,32"; empty: all the same
 };
 extern const struct option key_latents_options[];
 int key_latents_check(const struct attn_dims *dims, const void *config, struct err *err);

@@ -18,6 +18,7 @@ enum score_scale { SCORE_SCALE_HEAD, SCORE_SCALE_MODEL };
 // What a model tells its attention. Widths are per head unless named otherwise.
 struct attn_dims {
 	int n_layer, d_model;
+	int layer;             // whose attention this is, where that matters (options may differ from layer to layer)
 	int n_head, n_kv_head; // query heads; key/value heads
 	int d_head;            // value width per head
 	int n_ctx;             // most positions a sequence can have

@@ -114,7 +114,9 @@ int model_convert(struct model *out, const struct model *in, const struct model_
 		struct err failed = {0};
 		arena_init(&memory, CHUNK);
 		struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
-		convert_pool_heads(&source, &out->dims, &c->how);
+		struct attn_dims dims = out->dims;
+		dims.layer = l;
+		convert_pool_heads(&source, &dims, &c->how);
 		if (c->variant->convert(&out->dims, c->config, &c->how, &source, out->layer[l].attn, &failed))
 			BUG("variant '%s' accepts a conversion and then refuses it", c->variant->name);
 
