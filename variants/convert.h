@@ -34,6 +34,9 @@ struct attn_source {
 enum factoring { FACTOR_KEY, FACTOR_QUERY, FACTOR_BOTH, FACTOR_PRODUCT, FACTOR_STACKED };
 
 // How to convert: one option table for all variants (the spec's `convert` section), each takes what concerns it.
+// energy: every number goes to the layer where it brings most of the layer's own error down; fisher: most of what the
+// loss is expected to rise by it, the Fisher information of the layer's W_K (model_fisher) times that error.
+enum rank_sharing { RANKS_UNIFORM, RANKS_ENERGY, RANKS_FISHER };
 enum pooling { POOL_NEIGHBOURS, POOL_SIMILAR };
 struct attn_conversion {
 	int factor; // enum factoring
@@ -43,6 +46,7 @@ struct attn_conversion {
 	int d_select, per;
 	int n_kv_head; // of the target, each the mean of several; 0: as the source has
 	int pool;      // enum pooling: which are pooled, neighbours or the most similar
+	int ranks;     // enum rank_sharing: how layers share out what d_select says of each
 };
 extern const struct option conversion_options[];
 
@@ -56,6 +60,9 @@ struct key_latents; // kit.h
 struct attn_factors {
 	struct affine q, latent;
 	double *up, *plane;
+	// (n d): of each number of a latent, by how much it brings the square of the error down (of two that turn
+	// together half of it each); within the turned ones of a latent and within the others the largest first.
+	double *gain;
 };
 struct attn_factors attn_factor(
         const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *latents);

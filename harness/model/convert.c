@@ -21,6 +21,8 @@ const struct option conversion_options[] = {
                 "key and value heads of the target, each the mean of several; 0: as the model has"},
         {"pool", OPTION_CHOICE, offsetof(struct attn_conversion, pool), "neighbours", 0, 0, "neighbours|similar",
                 "which heads become one: neighbours, or those whose keys and values are nearest"},
+        {"ranks", OPTION_CHOICE, offsetof(struct attn_conversion, ranks), "uniform", 0, 0, "uniform|energy|fisher",
+                "how layers share out d_select: all alike, by what a number saves of a layer's error, or of the loss"},
         {NULL},
 };
 
@@ -40,7 +42,7 @@ static struct affine affine_of(struct tensor *const *param, int w, int b, struct
 	return (struct affine){param[w]->T, param[w]->C, in_double(param[w], arena), in_double(param[b], arena)};
 }
 
-static struct attn_source source_of(
+struct attn_source convert_source(
         const struct model *m, int layer, const struct calibration *calibration, struct arena *arena)
 {
 	struct tensor *const *p = m->layer[layer].attn;
@@ -93,6 +95,8 @@ static int check(
 	if (config->n_kv_head < 1 || in->config.n_kv_head % config->n_kv_head)
 		return err_set(err, "n_kv_head must divide the model's %d key heads, which %d does not",
 		        in->config.n_kv_head, config->n_kv_head);
+	if (c->how.ranks == RANKS_FISHER && !(c->calibration && c->calibration->fisher))
+		return err_set(err, "ranks: fisher needs a calibration text");
 	if (v->check && v->check(&dims, c->config, err))
 		return -1;
 	return v->convert(&dims, c->config, &c->how, NULL, NULL, err);
@@ -102,22 +106,27 @@ int model_convert(struct model *out, const struct model *in, const struct model_
         struct err *err)
 {
 	struct model_config config = in->config;
+	const void *setting = c->config;
 	if (c->how.n_kv_head)
 		config.n_kv_head = c->how.n_kv_head;
 	if (check(in, &config, c, err))
 		return -1;
-	model_init(out, &config, c->variant, c->config, arena);
+	if (c->how.ranks != RANKS_UNIFORM)
+		setting = convert_share_ranks(in, &config, c, arena, err);
+	if (!setting)
+		return -1;
+	model_init(out, &config, c->variant, setting, arena);
 	model_allocate_like(out, in, c->with_gradients, arena);
 #pragma omp parallel for num_threads(c->n_thread) if (c->n_thread > 1) schedule(dynamic)
 	for (int l = 0; l < config.n_layer; l++) {
 		struct arena memory;
 		struct err failed = {0};
 		arena_init(&memory, CHUNK);
-		struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
+		struct attn_source source = convert_source(in, l, c->how.whiten ? c->calibration : NULL, &memory);
 		struct attn_dims dims = out->dims;
 		dims.layer = l;
 		convert_pool_heads(&source, &dims, &c->how);
-		if (c->variant->convert(&out->dims, c->config, &c->how, &source, out->layer[l].attn, &failed))
+		if (c->variant->convert(&dims, setting, &c->how, &source, out->layer[l].attn, &failed))
 			BUG("variant '%s' accepts a conversion and then refuses it", c->variant->name);
 
 		arena_release(&memory);

@@ -136,6 +136,8 @@ static void factor_space(struct factor_work *w, const int *index, int n, int row
 	product(down, PRODUCT_NT, r, n, n, vector, root);
 	product(up, PRODUCT_NT, n, r, n, inverse, vector);
 	for (int i = 0; i < r; i++)
+		w->gain[row + i] = value[i];
+	for (int i = 0; i < r; i++)
 		for (int j = 0; j < n; j++) {
 			w->down[(ptrdiff_t)(row + i) * w->D + index[j]] = down[(ptrdiff_t)i * n + j];
 			w->up[(ptrdiff_t)index[j] * w->r + row + i] = up[(ptrdiff_t)j * r + i];
@@ -241,6 +243,7 @@ struct attn_factors attn_factor(
 	w.gram_q = query_gram(&w);
 	w.down = factor_zeros(&w, (long)w.r * w.D);
 	w.up = factor_zeros(&w, (long)w.D * w.r);
+	w.gain = factor_zeros(&w, w.r);
 	w.plane = factor_zeros(&w, shape->n_plane);
 	factor(&w);
 	struct attn_factors f = {source->q, after(&w, w.down, w.r, &source->k), NULL, NULL};
@@ -256,6 +259,7 @@ struct attn_factors attn_factor(
 			        (size_t)shape->d * sizeof(double));
 	}
 	f.plane = w.plane;
+	f.gain = w.gain;
 	return f;
 }
 

@@ -4,6 +4,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness/model/convert.h"
@@ -306,6 +307,85 @@ static void a_product_of_whole_size_is_the_same_cut(void **state UNUSED)
 			}
 }
 
+// --- ranks that differ from layer to layer ---------------------------------------------------------------------------
+
+static double error_of(const struct model *m, const struct model *in, int layer)
+{
+	const struct tensor *latent = attention_of(m, layer, "w_latent"), *up = attention_of(m, layer, "w_up"),
+	                    *k = attention_of(in, layer, "w_k");
+	double error = 0, all = 0;
+	for (int i = 0; i < k->T; i++)
+		for (int j = 0; j < k->C; j++) {
+			double sum = (double)k->x[i * k->C + j];
+			all += sum * sum;
+			for (int t = 0; t < latent->T; t++)
+				sum -= (double)up->x[i * up->C + t] * (double)latent->x[t * k->C + j];
+			error += sum * sum;
+		}
+	return error / all;
+}
+
+// What the layers lose together is the least that any ranks of that sum lose: every other pair is tried.
+static void layers_share_out_ranks_as_is_best(void **state UNUSED)
+{
+	struct err err = {0};
+	struct model *in = source(0);
+	const int wide = 32, d_select = 12;
+	struct tensor *k = attention_of(in, 1, "w_k"); // one layer of nearly low rank
+	for (int i = 5; i < wide; i++)
+		for (int j = 0; j < k->C; j++)
+			k->x[i * k->C + j] *= (real)0.05;
+	struct model *shared = convert(in, "factored_keys", "d_select=12", "ranks=energy", &err);
+	if (!shared)
+		fail_msg("%s", err.message);
+	const double total = error_of(shared, in, 0) + error_of(shared, in, 1);
+	double best = INFINITY;
+	for (int r = 1; r < 2 * d_select; r++) {
+		const struct model *m = convert(in, "factored_keys",
+		        arena_printf(&rig.memory, "d_select=12 ranks=%d,%d", r, 2 * d_select - r), "", &err);
+		best = fmin(best, error_of(m, in, 0) + error_of(m, in, 1));
+	}
+	assert_true(fabs(total - best) < 1e-6);
+	const char *ranks = ((const struct key_latents_config *)shared->variant_config)->ranks;
+	printf("# ranks %s of 12 each: %.3g of both layers' keys is lost\n", ranks, total);
+	assert_true(atoi(ranks) > d_select && atoi(strchr(ranks, ',') + 1) < d_select);
+	// And the caches are what was asked for, layer by layer.
+	struct cache cache;
+	if (cache_init(&cache, NULL, shared->variant, &shared->dims, shared->variant_config, 1, 10, &rig.memory, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(cache.layer[0].shape[0].elements, atoi(ranks));
+	assert_int_equal(cache.layer[1].shape[0].elements, 2 * d_select - atoi(ranks));
+	assert_true(cache_count(NULL, shared->variant, &shared->dims, shared->variant_config).per_token ==
+	            (2 * d_select + 2 * wide) * (double)sizeof(real));
+	real *want = arena_alloc(&rig.memory, T * V * sizeof(real)); // decoded through them, it is itself
+	const int *tokens = rig_tokens(&rig, T, V);
+	memcpy(want, logits_of(shared, tokens, T, NULL), T * V * sizeof(real));
+	assert_true(off_by(shared, shared, tokens) < MOST_OFF);
+}
+
+// Fisher information weighs a layer's error: a layer that the loss does not depend on gets the least.
+static void a_layer_without_information_gets_the_least_rank(void **state UNUSED)
+{
+	struct err err = {0};
+	struct model *in = source(0);
+	struct calibration text;
+	const int *tokens = rig_tokens(&rig, 400, V);
+	struct tensor *o = attention_of(in, 0, "w_o");
+	for (int i = 0; i < o->T * o->C; i++)
+		o->x[i] *= (real)1e-6;
+	assert_null(convert(in, "factored_keys", "d_select=12", "ranks=fisher", &err));
+	assert_string_equal(err.message, "ranks: fisher needs a calibration text");
+	err_clear(&err);
+	assert_int_equal(model_calibrate(&text, in, tokens, 400, T, 1, &rig.memory, &err), 0);
+	assert_int_equal(model_fisher(&text, in, tokens, 400, T, 1, &rig.memory, &err), 0);
+	calibration = &text;
+	const struct model *m = convert(in, "factored_keys", "d_select=12 per=head", "ranks=fisher", &err);
+	calibration = NULL;
+	if (!m)
+		fail_msg("%s", err.message);
+	assert_string_equal(((const struct key_latents_config *)m->variant_config)->ranks, "4,20");
+}
+
 static const struct {
 	int source;
 	const char *variant, *settings, *how, *message;
@@ -334,6 +414,19 @@ static const struct {
                 "values of a trained model are averaged unturned: set rope to at_read"},
         {0, "keyless", "relu=query", "",
                 "a trained model has no ReLU and no latent: set relu to none and d_latent to 0"},
+        {0, "factored_keys", "d_select=8 ranks=8", "", "ranks has no number for layer 1 of 2 (say it like 64,48,32)"},
+        {0, "factored_keys", "d_select=8 ranks=8,x", "", "ranks has no number for layer 1 of 2 (say it like 64,48,32)"},
+        {0, "factored_keys", "d_select=8 ranks=8,8,8", "", "ranks has more than one number for each of 2 layers"},
+        {0, "factored_keys", "d_select=8 ranks=12,6", "", "the mean of ranks is 9: set d_select to it, not to 8"},
+        {0, "factored_keys", "d_select=8 ranks=16,0", "",
+                "ranks, layer 1: d_select must be 1 to n_kv_head * d_head (32), not 0"},
+        {0, "factored_keys", "d_select=8 ranks=8,8", "ranks=energy",
+                "the ranks of layers are given already: leave one of the two out"},
+        {4, "factored_keys", "d_select=7 rope=planes d_rope=4", "ranks=energy",
+                "layers that share out their ranks turn as many numbers as they get: set d_rope to 0"},
+        {4, "factored_keys", "d_select=17 rope=planes", "ranks=energy",
+                "ranks go in steps of 2 here, and d_select 17 is no multiple of it"},
+        {0, "gqa", "", "ranks=energy", "variant 'gqa' has no ranks that layers could share out"},
         {0, "keyless", "", "d_select=4", "the conversion's d_select is for keys, and here are none: set it to 0"},
 };
 
@@ -379,6 +472,8 @@ int main(void)
 	        cmocka_unit_test(queries_are_those_of_theorem_2),
 	        cmocka_unit_test(heads_that_are_one_are_pooled_without_loss),
 	        cmocka_unit_test(a_product_of_whole_size_is_the_same_cut),
+	        cmocka_unit_test(layers_share_out_ranks_as_is_best),
+	        cmocka_unit_test(a_layer_without_information_gets_the_least_rank),
 	        cmocka_unit_test(what_cannot_be_converted_is_refused),
 	};
 	return cmocka_run_group_tests_name("converted models", tests, setup, teardown);
