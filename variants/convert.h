@@ -34,9 +34,19 @@ struct attn_source {
 enum factoring { FACTOR_KEY, FACTOR_QUERY, FACTOR_BOTH, FACTOR_PRODUCT, FACTOR_STACKED };
 
 // How to convert: one option table for all variants (the spec's `convert` section), each takes what concerns it.
+// energy: every number goes to the layer where it brings most of the layer's own error down; fisher: most of what the
+// loss is expected to rise by it, the Fisher information of the layer's W_K (model_fisher) times that error.
+enum rank_sharing { RANKS_UNIFORM, RANKS_ENERGY, RANKS_FISHER };
+enum pooling { POOL_NEIGHBOURS, POOL_SIMILAR };
 struct attn_conversion {
 	int factor; // enum factoring
 	int whiten; // use the calibration text
+	// Of a target with whole keys: the product of this rank is written back as one matrix (0: whole), in one space
+	// for all heads (per 0) or for each key head.
+	int d_select, per;
+	int n_kv_head; // of the target, each the mean of several; 0: as the source has
+	int pool;      // enum pooling: which are pooled, neighbours or the most similar
+	int ranks;     // enum rank_sharing: how layers share out what d_select says of each
 };
 extern const struct option conversion_options[];
 
@@ -50,12 +60,29 @@ struct key_latents; // kit.h
 struct attn_factors {
 	struct affine q, latent;
 	double *up, *plane;
+	// (n d): of each number of a latent, by how much it brings the square of the error down (of two that turn
+	// together half of it each); within the turned ones of a latent and within the others the largest first.
+	double *gain;
 };
 struct attn_factors attn_factor(
+        const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *latents);
+// W_Q alone by its best approximation, as `both` has it; its bias stays.
+struct affine attn_cut_queries(
         const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *latents);
 // 0, or -1 with the sentence why not.
 int attn_factor_check(const struct attn_dims *dims, const struct attn_conversion *how,
         const struct key_latents *latents, struct err *err);
+
+// The hook of plain attention.
+int attn_plain_convert(const struct attn_dims *dims, const void *config, const struct attn_conversion *how,
+        const struct attn_source *source, struct tensor *const *param, struct err *err);
+
+// Attention that scores values (shared_kv, keyless): the values stay, queries become P^T q, P what makes keys of values
+// best (convert_shared.c). The first matrix of each chain is the map, its others identities; w_o and b_o from `o` on.
+struct attn_chain; // kit.h
+int attn_shared_convert(const struct attn_dims *dims, const struct attn_conversion *how,
+        const struct attn_source *source, const struct attn_chain *query, const struct attn_chain *value, int rope,
+        int o, struct tensor *const *param, struct err *err);
 
 #ifdef __cplusplus
 }

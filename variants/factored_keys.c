@@ -82,17 +82,14 @@ static struct tensor *decode(struct attn *a)
 	return attend(a, 1);
 }
 
-static int convert_check(
-        const struct attn_dims *d, const void *config, const struct attn_conversion *how, struct err *err)
+static int convert(const struct attn_dims *d, const void *config, const struct attn_conversion *how,
+        const struct attn_source *from, struct tensor *const *p, struct err *err)
 {
 	const struct key_latents s = key_latents(d, config);
-	return attn_factor_check(d, how, &s, err);
-}
-
-static void convert(const struct attn_source *from, const struct attn_conversion *how, const struct attn_dims *d,
-        const void *config, struct tensor *const *p)
-{
-	const struct key_latents s = key_latents(d, config);
+	if (attn_factor_check(d, how, &s, err))
+		return -1;
+	if (!from)
+		return 0;
 	const struct attn_factors f = attn_factor(from, how, &s);
 	const double *x[N_PARAM] = {[W_Q] = f.q.w,
 	        [B_Q] = f.q.b,
@@ -107,6 +104,7 @@ static void convert(const struct attn_source *from, const struct attn_conversion
 	        [B_O] = from->o.b};
 	for (int i = 0; i < N_PARAM; i++)
 		attn_store(p[i], x[i]);
+	return 0;
 }
 
 const struct variant variant_factored_keys = {
@@ -120,6 +118,5 @@ const struct variant variant_factored_keys = {
         .streams = streams,
         .forward = forward,
         .decode = decode,
-        .convert_check = convert_check,
         .convert = convert,
 };

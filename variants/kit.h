@@ -120,8 +120,10 @@ struct tensor *attn_up(struct attn *a, struct tensor *c, int n_c, struct tensor 
 // --- keys of low rank (factored_keys) ------------------------------------------------------------------------------
 
 // What a spec says of them: options of the variant.
+enum { KEY_RANKS = 512 }; // bytes of a list
 struct key_latents_config {
 	int d_select, per, rope, d_rope;
+	char ranks[KEY_RANKS]; // d_select of each layer, "64,48,32"; empty: all the same
 };
 extern const struct option key_latents_options[];
 int key_latents_check(const struct attn_dims *dims, const void *config, struct err *err);
@@ -178,8 +180,8 @@ struct attn_chain {
 		        "matrices after a chain's first: on all heads together, or one within each head", late         \
 	}
 
-// 0, or -1 when there is no place for a ReLU; `depth` is the option's name.
-int attn_chain_check(const struct attn_chain *c, const char *depth, struct err *err);
+// 0, or -1 when there is no place for a ReLU or a latent; `depth` is the option's name.
+int attn_chain_check(const struct attn_chain *c, const struct attn_dims *dims, const char *depth, struct err *err);
 // Fills all rows; those beyond depth are empty.
 void attn_chain_params(const struct attn_chain *c, const struct attn_dims *dims, struct param_shape *table);
 // The maps after the first, applied to its output y.

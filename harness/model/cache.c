@@ -51,18 +51,34 @@ static struct layout layout_of(const struct cache_config *config, const struct s
 
 static const struct cache_config all_f32; // DTYPE_F32 is 0
 
+// The streams of one layer; a copy that several share is the first one's.
+static int streams_of(struct stream_shape *shape, const struct variant *variant, const struct attn_dims *dims,
+        const void *variant_config, int layer)
+{
+	struct attn_dims own = *dims;
+	own.layer = layer;
+	return variant->streams(&own, variant_config, shape);
+}
+
+static int has_copy(const struct stream_shape *shape, int layer)
+{
+	return shape->layers_sharing < 2 || layer % shape->layers_sharing == 0;
+}
+
 struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config)
 {
 	struct stream_shape shape[VARIANT_STREAMS];
 	struct cache_bytes bytes = {0, 0};
-	int n = variant->streams(dims, variant_config, shape);
-	for (int i = 0; i < n; i++) {
-		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
-		int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
-		int copies = (dims->n_layer + sharing - 1) / sharing;
-		bytes.per_token += (double)copies * (double)layout.unit_bytes / layout.tokens;
-		bytes.per_sequence += (double)copies * (double)layout.tail_bytes;
+	for (int l = 0; l < dims->n_layer; l++) {
+		const int n = streams_of(shape, variant, dims, variant_config, l);
+		for (int i = 0; i < n; i++) {
+			const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
+			if (!has_copy(&shape[i], l))
+				continue;
+			bytes.per_token += (double)layout.unit_bytes / layout.tokens;
+			bytes.per_sequence += (double)layout.tail_bytes;
+		}
 	}
 	return bytes;
 }
@@ -72,12 +88,14 @@ double cache_bytes_per_token(const struct cache_config *config, const struct var
 {
 	struct stream_shape shape[VARIANT_STREAMS];
 	double bytes = 0;
-	const int n = variant->streams(dims, variant_config, shape);
-	for (int i = 0; i < n; i++) {
-		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
-		const int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
-		const size_t units = (size_t)(length / layout.tokens) * layout.unit_bytes;
-		bytes += (double)((dims->n_layer + sharing - 1) / sharing) * (double)(units + layout.tail_bytes);
+	for (int l = 0; l < dims->n_layer; l++) {
+		const int n = streams_of(shape, variant, dims, variant_config, l);
+		for (int i = 0; i < n; i++) {
+			const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
+			const size_t units = (size_t)(length / layout.tokens) * layout.unit_bytes;
+			if (has_copy(&shape[i], l))
+				bytes += (double)(units + layout.tail_bytes);
+		}
 	}
 	return bytes / length;
 }
@@ -89,27 +107,29 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 	*cache = (struct cache){.B = B, .capacity = capacity, .config = config ? *config : all_f32};
 	if (cache_check(&cache->config, err))
 		return -1;
-	cache->n_stream = variant->streams(dims, variant_config, cache->shape);
+	cache->n_stream = streams_of(cache->shape, variant, dims, variant_config, 0);
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
-	for (int l = 0; l < dims->n_layer; l++)
+	for (int l = 0; l < dims->n_layer; l++) {
 		cache->layer[l].cache = cache;
-	for (int s = 0; s < cache->n_stream; s++) {
-		const struct stream_shape *shape = &cache->shape[s];
-		if (shape->window || shape->layers_sharing > 1)
+		streams_of(cache->layer[l].shape, variant, dims, variant_config, l);
+	}
+	for (int s = 0; s < cache->n_stream; s++)
+		if (cache->shape[s].window || cache->shape[s].layers_sharing > 1)
 			return err_set(err,
 			        "variant '%s': stream '%s' asks for a window or sharing, which the cache does not "
 			        "store",
-			        variant->name, shape->name);
-		const struct layout layout = layout_of(&cache->config, shape);
-		const size_t bytes = (size_t)B * (size_t)(capacity / layout.tokens) * layout.unit_bytes;
-		const size_t tail_bytes = (size_t)B * layout.tail_bytes;
+			        variant->name, cache->shape[s].name);
+	for (int s = 0; s < cache->n_stream; s++)
 		for (int l = 0; l < dims->n_layer; l++) {
-			cache->layer[l].stream[s] = arena_alloc(arena, bytes);
+			struct attn_cache *layer = &cache->layer[l];
+			const struct layout layout = layout_of(&cache->config, &layer->shape[s]);
+			const size_t bytes = (size_t)B * (size_t)(capacity / layout.tokens) * layout.unit_bytes;
+			const size_t tail_bytes = (size_t)B * layout.tail_bytes;
+			layer->stream[s] = arena_alloc(arena, bytes);
 			if (tail_bytes)
-				cache->layer[l].tail[s] = arena_alloc(arena, tail_bytes);
+				layer->tail[s] = arena_alloc(arena, tail_bytes);
 			cache->allocated_bytes += (double)(bytes + tail_bytes);
 		}
-	}
 	return 0;
 }
 
@@ -224,7 +244,7 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 	if (!layer)
 		return rows;
 	const struct cache *cache = layer->cache;
-	const struct stream_shape *shape = &cache->shape[stream];
+	const struct stream_shape *shape = &layer->shape[stream];
 	const int S = cache->length + rows->T;
 	if (rows->C != shape->elements || rows->B != cache->B || S > cache->capacity)
 		BUG("stream '%s': (%d, %d, %d) onto %d of %d positions", shape->name, rows->B, rows->T, rows->C,

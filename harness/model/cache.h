@@ -25,7 +25,8 @@ extern const struct option cache_options[];
 
 struct attn_cache {
 	struct cache *cache;
-	unsigned char *stream[VARIANT_STREAMS]; // (B, stored blocks or rows); layout in cache.c
+	struct stream_shape shape[VARIANT_STREAMS]; // of this layer
+	unsigned char *stream[VARIANT_STREAMS];     // (B, stored blocks or rows); layout in cache.c
 	real *tail[VARIANT_STREAMS]; // scales per channel: (B, DTYPE_BLOCK, elements) of the block not yet full
 };
 
@@ -33,8 +34,8 @@ struct cache {
 	int B, capacity, length; // sequences; positions there is room for; positions held
 	int n_stream;
 	struct cache_config config;
-	struct stream_shape shape[VARIANT_STREAMS];
-	struct attn_cache *layer; // n_layer
+	struct stream_shape shape[VARIANT_STREAMS]; // of layer 0; elements may differ from layer to layer
+	struct attn_cache *layer;                   // n_layer
 	// Of all streams: B * (capacity * per_token + per_sequence) of cache_count(), less what a capacity that is no
 	// multiple of DTYPE_BLOCK leaves over with scales per channel (the tail is where those tokens stay).
 	double allocated_bytes;

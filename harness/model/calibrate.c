@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The model runs as it is, but for a variant in front of its own that looks at what it hands on.
+// Moments: the model runs as it is, but for a variant in front of its own that looks at what it hands on.
 #include "harness/model/calibrate.h"
 
 enum { CHUNK = 1 << 22 };
@@ -83,5 +83,51 @@ int model_calibrate(struct calibration *c, const struct model *m, const int *tok
 		c->moment[i] /= (double)c->n_row;
 	for (ptrdiff_t i = 0; i < (ptrdiff_t)n_layer * d; i++)
 		c->mean[i] /= (double)c->n_row;
+	return 0;
+}
+
+// --- Fisher information --------------------------------------------------------------------------------------------
+
+static double mean_square(const struct tensor *t)
+{
+	double sum = 0;
+	for (int i = 0; i < t->T; i++)
+		for (int j = 0; j < t->C; j++)
+			sum += (double)t->dx[i * t->t_stride + j] * (double)t->dx[i * t->t_stride + j];
+	return sum / ((double)t->T * t->C);
+}
+
+int model_fisher(struct calibration *c, const struct model *m, const int *tokens, long n, int T, int n_thread,
+        struct arena *arena, struct err *err)
+{
+	const int n_layer = m->config.n_layer;
+	struct arena memory, step, scratch;
+	struct model own;
+	if (n < T + 1)
+		return err_set(err,
+		        "the calibration text has %ld tokens, which is less than one sequence of %d and its "
+		        "next token",
+		        n, T);
+	arena_init(&memory, CHUNK);
+	arena_init(&step, CHUNK);
+	arena_init(&scratch, CHUNK);
+	model_init(&own, &m->config, m->variant, m->variant_config, &memory);
+	own.config.dropout = 0;
+	model_allocate_like(&own, m, 1, &memory);
+	c->fisher = arena_zalloc(arena, (size_t)n_layer * sizeof(double));
+	struct tape tape = {.backend = &backend_cpu, .n_thread = n_thread, .step = &step, .scratch = &scratch};
+	for (long at = 0; at + T + 1 <= n; at += T) {
+		arena_reset(&step);
+		tape_begin(&tape, TAPE_RECORD);
+		model_clear_gradients(&own);
+		struct tensor *logits = model_forward(&tape, &own, tokens + at, 1, T, 0, T, NULL);
+		op_cross_entropy(&tape, logits, tokens + at + 1, NULL);
+		tape_backward(&tape);
+		for (int l = 0; l < n_layer; l++)
+			c->fisher[l] += mean_square(own.layer[l].attn[QKV_W_K]) / (double)((n - 1) / T);
+	}
+	arena_release(&memory);
+	arena_release(&step);
+	arena_release(&scratch);
 	return 0;
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "harness/model/convert_heads.h"
+
 enum { CHUNK = 1 << 22 };
 
 const struct option conversion_options[] = {
@@ -11,6 +13,16 @@ const struct option conversion_options[] = {
                 "what a low rank approximates best: W_K, W_Q, both, W_Q W_K^T or [W_K; W_Q]"},
         {"whiten", OPTION_BOOL, offsetof(struct attn_conversion, whiten), "false", 0, 1, NULL,
                 "approximate what the weights make of the calibration text, not the weights themselves"},
+        {"d_select", OPTION_INT, offsetof(struct attn_conversion, d_select), "0", 0, 1 << 20, NULL,
+                "rank of a target with whole keys (mha, gqa, mqa), its product written back; 0: whole"},
+        {"per", OPTION_CHOICE, offsetof(struct attn_conversion, per), "layer", 0, 0, "layer|head",
+                "that rank: of all key heads together, or n_kv_head times that of each"},
+        {"n_kv_head", OPTION_INT, offsetof(struct attn_conversion, n_kv_head), "0", 0, 1 << 14, NULL,
+                "key and value heads of the target, each the mean of several; 0: as the model has"},
+        {"pool", OPTION_CHOICE, offsetof(struct attn_conversion, pool), "neighbours", 0, 0, "neighbours|similar",
+                "which heads become one: neighbours, or those whose keys and values are nearest"},
+        {"ranks", OPTION_CHOICE, offsetof(struct attn_conversion, ranks), "uniform", 0, 0, "uniform|energy|fisher",
+                "how layers share out d_select: all alike, by what a number saves of a layer's error, or of the loss"},
         {NULL},
 };
 
@@ -30,7 +42,7 @@ static struct affine affine_of(struct tensor *const *param, int w, int b, struct
 	return (struct affine){param[w]->T, param[w]->C, in_double(param[w], arena), in_double(param[b], arena)};
 }
 
-static struct attn_source source_of(
+struct attn_source convert_source(
         const struct model *m, int layer, const struct calibration *calibration, struct arena *arena)
 {
 	struct tensor *const *p = m->layer[layer].attn;
@@ -80,25 +92,43 @@ static int check(
 		return err_set(err, "variant '%s' cannot be made of a trained model", v->name);
 	if (c->how.whiten && !c->calibration)
 		return err_set(err, "whiten needs a calibration text");
+	if (config->n_kv_head < 1 || in->config.n_kv_head % config->n_kv_head)
+		return err_set(err, "n_kv_head must divide the model's %d key heads, which %d does not",
+		        in->config.n_kv_head, config->n_kv_head);
+	if (c->how.ranks == RANKS_FISHER && !(c->calibration && c->calibration->fisher))
+		return err_set(err, "ranks: fisher needs a calibration text");
 	if (v->check && v->check(&dims, c->config, err))
 		return -1;
-	return v->convert_check(&dims, c->config, &c->how, err);
+	return v->convert(&dims, c->config, &c->how, NULL, NULL, err);
 }
 
 int model_convert(struct model *out, const struct model *in, const struct model_conversion *c, struct arena *arena,
         struct err *err)
 {
-	const struct model_config config = in->config;
+	struct model_config config = in->config;
+	const void *setting = c->config;
+	if (c->how.n_kv_head)
+		config.n_kv_head = c->how.n_kv_head;
 	if (check(in, &config, c, err))
 		return -1;
-	model_init(out, &config, c->variant, c->config, arena);
+	if (c->how.ranks != RANKS_UNIFORM)
+		setting = convert_share_ranks(in, &config, c, arena, err);
+	if (!setting)
+		return -1;
+	model_init(out, &config, c->variant, setting, arena);
 	model_allocate_like(out, in, c->with_gradients, arena);
 #pragma omp parallel for num_threads(c->n_thread) if (c->n_thread > 1) schedule(dynamic)
 	for (int l = 0; l < config.n_layer; l++) {
 		struct arena memory;
+		struct err failed = {0};
 		arena_init(&memory, CHUNK);
-		const struct attn_source source = source_of(in, l, c->how.whiten ? c->calibration : NULL, &memory);
-		c->variant->convert(&source, &c->how, &out->dims, c->config, out->layer[l].attn);
+		struct attn_source source = convert_source(in, l, c->how.whiten ? c->calibration : NULL, &memory);
+		struct attn_dims dims = out->dims;
+		dims.layer = l;
+		convert_pool_heads(&source, &dims, &c->how);
+		if (c->variant->convert(&dims, setting, &c->how, &source, out->layer[l].attn, &failed))
+			BUG("variant '%s' accepts a conversion and then refuses it", c->variant->name);
+
 		arena_release(&memory);
 	}
 	return 0;

@@ -136,6 +136,8 @@ static void factor_space(struct factor_work *w, const int *index, int n, int row
 	product(down, PRODUCT_NT, r, n, n, vector, root);
 	product(up, PRODUCT_NT, n, r, n, inverse, vector);
 	for (int i = 0; i < r; i++)
+		w->gain[row + i] = value[i];
+	for (int i = 0; i < r; i++)
 		for (int j = 0; j < n; j++) {
 			w->down[(ptrdiff_t)(row + i) * w->D + index[j]] = down[(ptrdiff_t)i * n + j];
 			w->up[(ptrdiff_t)index[j] * w->r + row + i] = up[(ptrdiff_t)j * r + i];
@@ -192,8 +194,9 @@ static struct affine thin_queries(const struct factor_work *w, const struct affi
 
 // P W_Q, P = U U^T of the first eigenvectors of W_Q's Gram matrix; its bias stays. In all heads together, or for one
 // latent of each key head in that head's space, the queries of its group together.
-static void cut_queries(const struct factor_work *w, struct affine *q)
+static struct affine cut_queries(const struct factor_work *w)
 {
+	const struct affine *q = &w->source->q;
 	const struct attn_dims *s = w->source->dims;
 	const int n_group = s->n_head / s->n_kv_head, n_space = w->shape->n, is_joint = n_space == 1;
 	const int n = is_joint ? q->rows : w->d_head, r = is_joint ? w->r * n_group : w->shape->d;
@@ -214,24 +217,38 @@ static void cut_queries(const struct factor_work *w, struct affine *q)
 			product(y + at, PRODUCT_TN, n, q->cols, r, vector, some);
 		}
 	}
-	q->w = y;
+	return (struct affine){q->rows, q->cols, y, q->b};
+}
+
+static struct factor_work work_on(
+        const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *shape)
+{
+	const int d = source->dims->d_head;
+	return (struct factor_work){
+	        source, how, shape, source->arena, source->dims->n_kv_head * d, d, shape->n * shape->d};
+}
+
+struct affine attn_cut_queries(
+        const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *shape)
+{
+	const struct factor_work w = work_on(source, how, shape);
+	return cut_queries(&w);
 }
 
 struct attn_factors attn_factor(
         const struct attn_source *source, const struct attn_conversion *how, const struct key_latents *shape)
 {
-	const struct attn_dims *s = source->dims;
-	struct factor_work w = {
-	        source, how, shape, source->arena, s->n_kv_head * s->d_head, s->d_head, shape->n * shape->d};
+	struct factor_work w = work_on(source, how, shape);
 	w.gram_k = gram(&w, source->k.w, w.D);
 	w.gram_q = query_gram(&w);
 	w.down = factor_zeros(&w, (long)w.r * w.D);
 	w.up = factor_zeros(&w, (long)w.D * w.r);
+	w.gain = factor_zeros(&w, w.r);
 	w.plane = factor_zeros(&w, shape->n_plane);
 	factor(&w);
 	struct attn_factors f = {source->q, after(&w, w.down, w.r, &source->k), NULL, NULL};
 	if (how->factor == FACTOR_BOTH)
-		cut_queries(&w, &f.q);
+		f.q = cut_queries(&w);
 	if (!shape->has_up)
 		f.q = thin_queries(&w, &f.q);
 	if (shape->has_up) { // a key head's own columns
@@ -242,12 +259,15 @@ struct attn_factors attn_factor(
 			        (size_t)shape->d * sizeof(double));
 	}
 	f.plane = w.plane;
+	f.gain = w.gain;
 	return f;
 }
 
 int attn_factor_check(
         const struct attn_dims *d, const struct attn_conversion *how, const struct key_latents *shape, struct err *err)
 {
+	if (how->d_select)
+		return err_set(err, "the conversion's d_select is for targets with whole keys: this one has its own");
 	const int n_head = d->n_kv_head / shape->n, n_unturned = n_head * (d->d_head - d->n_rotary);
 	if (shape->d_rope && shape->d - shape->d_rope > n_unturned)
 		return err_set(err,

@@ -16,6 +16,7 @@ struct factor_work {
 	int D, d_head, r;
 	double *gram_k, *gram_q; // (D, D): of keys; of queries, added up over a group's heads
 	double *down, *up;       // (r, D), (D, r): c = down k, k = up c
+	double *gain;            // (r): what each number holds of what is approximated (variants/convert.h)
 	double *plane;           // (n_plane): what `plane` of factored_keys holds
 };
 // n doubles.

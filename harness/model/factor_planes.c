@@ -112,6 +112,8 @@ void factor_planes(struct factor_work *w, int space, int n)
 	else // a thinner ladder: those nearest to its steps
 		for (int i = 0; i < n_pair; i++)
 			c[i] = c[(int)lround((double)i * n_frequency / n_pair)];
+	for (int i = 0; i < 2 * n_pair; i++)
+		w->gain[space * w->shape->d + i] = c[i / 2].value / 2;
 	qsort(c, (size_t)n_pair, sizeof(*c), by_frequency);
 	for (int i = 0; i < n_pair; i++) {
 		write(w, &c[i], space * w->shape->d, i, first, n);

@@ -22,7 +22,9 @@ int model_fold(struct model *folded, const struct model *m, struct arena *arena,
 	for (int l = 0; l < m->config.n_layer; l++) {
 		arena_reset(&step);
 		tape_begin(&tape, TAPE_RUN);
-		v->fold(&tape, &m->dims, m->variant_config, m->layer[l].attn, folded->layer[l].attn);
+		struct attn_dims dims = m->dims;
+		dims.layer = l;
+		v->fold(&tape, &dims, m->variant_config, m->layer[l].attn, folded->layer[l].attn);
 	}
 	arena_release(&step);
 	arena_release(&scratch);

@@ -30,8 +30,10 @@ static struct tensor *feed_forward(
 static struct tensor *attention(
         struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q, struct cache *cache)
 {
+	struct attn_dims dims = m->dims;
+	dims.layer = layer;
 	struct attn a = {.tape = tape,
-	        .dims = &m->dims,
+	        .dims = &dims,
 	        .config = m->variant_config,
 	        .param = m->layer[layer].attn,
 	        .x = x,

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Keys of low rank: what the options of factored_keys mean.
+#include <stdlib.h>
+#include <string.h>
+
 #include "variants/kit.h"
 
 enum { PER_LAYER, PER_HEAD };
@@ -15,15 +18,29 @@ const struct option key_latents_options[] = {
         {"d_rope", OPTION_INT, offsetof(struct key_latents_config, d_rope), "0", 0, 1 << 20, NULL,
                 "numbers of d_select that are turned (rope: planes, own_ladder); 0: as many as the model turns, or "
                 "all"},
+        {"ranks", OPTION_TEXT, offsetof(struct key_latents_config, ranks), "", 0, KEY_RANKS, NULL,
+                "d_select of each layer, 64,48,32, where they differ; their mean is d_select"},
         {NULL},
 };
+
+// Layer's number of a list; -1 where the list has none, or something else stands there.
+static int rank_at(const char *list, int layer)
+{
+	for (; layer > 0; layer--) {
+		list += strcspn(list, ",");
+		if (!*list++)
+			return -1;
+	}
+	const size_t n = strspn(list, "0123456789");
+	return n && n < 8 && (list[n] == ',' || !list[n]) ? atoi(list) : -1;
+}
 
 struct key_latents key_latents(const struct attn_dims *d, const void *config)
 {
 	const struct key_latents_config *c = config;
 	struct key_latents s = {.n = c->per == PER_HEAD ? d->n_kv_head : 1};
 	const int is_made = d->n_rotary && c->rope == AT_READ, n_turned = d->n_kv_head / s.n * d->n_rotary;
-	s.d = c->d_select / s.n;
+	s.d = (*c->ranks ? rank_at(c->ranks, d->layer) : c->d_select) / s.n;
 	if (!is_made)
 		s.d_rope = c->d_rope ? c->d_rope / s.n : s.d < n_turned ? s.d : n_turned;
 	s.n_ladder = c->rope == OWN_LADDER ? s.d_rope : d->n_rotary;
@@ -33,9 +50,8 @@ struct key_latents key_latents(const struct attn_dims *d, const void *config)
 	return s;
 }
 
-int key_latents_check(const struct attn_dims *d, const void *config, struct err *err)
+static int check_one(const struct attn_dims *d, const struct key_latents_config *c, struct err *err)
 {
-	const struct key_latents_config *c = config;
 	const struct key_latents s = key_latents(d, c);
 	const int widest = d->n_kv_head * d->d_head, n_turned = d->n_kv_head * d->n_rotary;
 	if (c->d_select < 1 || c->d_select > widest)
@@ -59,4 +75,30 @@ int key_latents_check(const struct attn_dims *d, const void *config, struct err 
 	if (c->rope == OWN_LADDER && c->per == PER_LAYER)
 		return err_set(err, "rope: own_ladder turns heads: set per to head, or rope to planes");
 	return attn_check_pairs(d, "a latent that it turns (d_rope, or all of d_select)", s.d_rope, err);
+}
+
+int key_latents_check(const struct attn_dims *dims, const void *config, struct err *err)
+{
+	const struct key_latents_config *c = config;
+	if (!*c->ranks)
+		return check_one(dims, c, err);
+	struct key_latents_config one = *c;
+	struct err cause = {0};
+	long sum = 0;
+	one.ranks[0] = '\0';
+	for (int l = 0; l < dims->n_layer; l++) {
+		one.d_select = rank_at(c->ranks, l);
+		if (one.d_select < 0)
+			return err_set(
+			        err, "ranks has no number for layer %d of %d (say it like 64,48,32)", l, dims->n_layer);
+		if (check_one(dims, &one, &cause))
+			return err_set(err, "ranks, layer %d: %s", l, cause.message);
+		sum += one.d_select;
+	}
+	if (rank_at(c->ranks, dims->n_layer) >= 0)
+		return err_set(err, "ranks has more than one number for each of %d layers", dims->n_layer);
+	if (sum != (long)dims->n_layer * c->d_select)
+		return err_set(err, "the mean of ranks is %g: set d_select to it, not to %d",
+		        (double)sum / dims->n_layer, c->d_select);
+	return 0;
 }

@@ -230,10 +230,16 @@ static const char *name_of(const char *first, int i)
 	BUG("no chain of parameters begins with '%s'", first);
 }
 
-int attn_chain_check(const struct attn_chain *c, const char *depth, struct err *err)
+int attn_chain_check(const struct attn_chain *c, const struct attn_dims *dims, const char *depth, struct err *err)
 {
 	if (c->relu && c->depth < 2)
 		return err_set(err, "relu goes between the matrices of a chain: it needs %s of 2 or more", depth);
+	if (c->d_latent && c->depth != 2)
+		return err_set(err, "d_latent lies between two value matrices: set %s to 2, not %d", depth, c->depth);
+	if (c->d_latent > dims->d_model)
+		return err_set(err, "d_latent %d is wider than d_model %d", c->d_latent, dims->d_model);
+	if (c->d_latent && dims->n_rotary)
+		return err_set(err, "rope cannot turn a latent, which has no heads: set d_latent to 0");
 	return 0;
 }
 

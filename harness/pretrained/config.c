@@ -249,10 +249,9 @@ static const char *file_word(const struct family_key *key, const struct model_co
 // Options that only training sees: files do not say them.
 static const char *const of_training = "init init_std dropout dropout_embedding dropout_hidden";
 
-int model_option_differs(
-        const struct option *o, const struct model_config *a, const struct model_config *b, struct arena *arena)
+int model_option_differs(const struct option *o, const struct model_config *a, const struct model_config *b)
 {
-	return !word_is_in(o->key, of_training) && strcmp(option_text(o, a, arena), option_text(o, b, arena)) != 0;
+	return !word_is_in(o->key, of_training) && !option_equal(o, a, b);
 }
 
 int config_said(struct model_config *said, const struct model_config *config, const struct family *family,
@@ -309,7 +308,7 @@ char *config_text(const struct model *model, const struct model_config *said, co
 	FILE *out = open_memstream(&text, &n);
 	if (!out)
 		die_no_memory(BUFSIZ);
-	const int is_own = own_is_needed(model, said, arena);
+	const int is_own = own_is_needed(model, said);
 	fprintf(out, "{\n  \"architectures\": [\"%.*s\"],\n  \"model_type\": \"%.*s\"",
 	        (int)strcspn(is_own ? own_architecture : format->architectures, " "),
 	        is_own ? own_architecture : format->architectures, (int)strcspn(format->types, " "), format->types);
@@ -319,7 +318,7 @@ char *config_text(const struct model *model, const struct model_config *said, co
 			        file_word(key, said, arena));
 	print_nested(out, format->keys, said, arena);
 	if (is_own)
-		own_print(out, model, said, arena);
+		own_print(out, model, said);
 	fprintf(out, ",\n  \"torch_dtype\": \"float%d\"\n}\n", 8 * (int)sizeof(real));
 	if (fclose(out))
 		die_no_memory(n);

@@ -21,8 +21,7 @@ int word_is_in(const char *word, const char *list);
 int config_read(struct model_config *config, const struct family *family, const struct family_format *format,
         const struct value *object, long n_vocab, struct err *err);
 // Whether two configs differ in an option that a model's function depends on.
-int model_option_differs(
-        const struct option *option, const struct model_config *a, const struct model_config *b, struct arena *arena);
+int model_option_differs(const struct option *option, const struct model_config *a, const struct model_config *b);
 // What a file of the family can say of a config: it as far as there are words, the rest the family's own. 0 or -1.
 int config_said(struct model_config *said, const struct model_config *config, const struct family *family,
         const struct family_format *format, struct arena *arena, struct err *err);
@@ -43,8 +42,8 @@ int own_read_variant(const struct variant **variant, void **config, const struct
 int own_check_variant(const struct variant *variant, const struct attn_dims *dims, const void *config,
         const char *place, struct err *err);
 // Whether the family's file, which says `said`, needs that section to be this model.
-int own_is_needed(const struct model *model, const struct model_config *said, struct arena *arena);
-void own_print(FILE *out, const struct model *model, const struct model_config *said, struct arena *arena);
+int own_is_needed(const struct model *model, const struct model_config *said);
+void own_print(FILE *out, const struct model *model, const struct model_config *said);
 // The family's rows without attention's, then rows of our own for what has none.
 const struct family_tensor *own_tensors(
         const struct model *model, const struct family_tensor *theirs, struct arena *arena);

@@ -86,7 +86,7 @@ int own_check_variant(const struct variant *variant, const struct attn_dims *dim
 
 // --- writing -------------------------------------------------------------------------------------------------------
 
-int own_is_needed(const struct model *m, const struct model_config *said, struct arena *arena)
+int own_is_needed(const struct model *m, const struct model_config *said)
 {
 	struct param_shape shape[VARIANT_PARAMS];
 	const int n = m->variant->params(&m->dims, m->variant_config, shape);
@@ -94,12 +94,12 @@ int own_is_needed(const struct model *m, const struct model_config *said, struct
 		if (shape[i].rows)
 			return 1;
 	for (const struct option *o = model_options; o->key; o++)
-		if (model_option_differs(o, &m->config, said, arena))
+		if (model_option_differs(o, &m->config, said))
 			return 1;
 	return !m->variant->is_plain;
 }
 
-void own_print(FILE *out, const struct model *m, const struct model_config *said, struct arena *arena)
+void own_print(FILE *out, const struct model *m, const struct model_config *said)
 {
 	fprintf(out, ",\n  \"%s\": {\n    \"variant\": {\n      \"name\": \"%s\"", section, m->variant->name);
 	for (const struct option *o = m->variant->options; o->key; o++) {
@@ -109,7 +109,7 @@ void own_print(FILE *out, const struct model *m, const struct model_config *said
 	fputs("\n    }", out);
 	int n = 0;
 	for (const struct option *o = model_options; o->key; o++) {
-		if (!model_option_differs(o, &m->config, said, arena))
+		if (!model_option_differs(o, &m->config, said))
 			continue;
 		fprintf(out, "%s\n      \"%s\": ", n++ ? "," : ",\n    \"model\": {", o->key);
 		option_print(out, o, &m->config);

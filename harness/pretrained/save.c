@@ -65,7 +65,7 @@ static int save(
 	if (config_said(&said, &m->config, family, format, arena, err))
 		return -1;
 	const struct family_tensor *rows = format->tensors;
-	if (own_is_needed(m, &said, arena))
+	if (own_is_needed(m, &said))
 		rows = own_tensors(m, rows, arena);
 	const char *config = config_text(m, &said, format, arena);
 	long n_row = 0, n_tensor = 0;

@@ -73,7 +73,8 @@ static struct calibration *calibrate(const struct weights *golden, const struct 
 	weights_read(t, 0, 1, numbers);
 	for (long i = 0; i < t->columns; i++)
 		text[i] = (int)numbers[i];
-	if (model_calibrate(c, m, text, t->columns, T, 2, &arena, &err))
+	if (model_calibrate(c, m, text, t->columns, T, 2, &arena, &err) ||
+	        model_fisher(c, m, text, t->columns, T, 2, &arena, &err))
 		fail_msg("%s", err.message);
 	return c;
 }
@@ -121,7 +122,7 @@ static void each_rank_is_numpys(void **state UNUSED)
 		real want[N_LAST * VOCAB], got[N_LAST * VOCAB], whole[N_LAST * VOCAB];
 		struct pretrained p;
 		const char *name = golden->tensor[i].name;
-		if (!strcmp(name, "ids"))
+		if (!strchr(name, '|'))
 			continue;
 		if (sscanf(name, "%39[^|]|%79[^|]|%79[^|]", folder, settings, how) != 3)
 			fail_msg("%s", name);
@@ -147,13 +148,36 @@ static void each_rank_is_numpys(void **state UNUSED)
 	weights_close(golden);
 }
 
+static void fisher_information_is_the_packages(void **state UNUSED)
+{
+	static const char *const folders[] = {"gpt2", "pythia", "qwen2", "llama"};
+	struct err err = {0};
+	struct weights *golden;
+	if (weights_open(&golden, GOLDEN, &err))
+		fail_msg("%s", err.message);
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		struct pretrained p;
+		real want[8];
+		load(&p, arena_printf(&arena, FAMILIES "%s", folders[i]));
+		const struct weights_tensor *t = weights_find(golden, arena_printf(&arena, "fisher %s", folders[i]));
+		assert_int_equal(t->columns, p.model.config.n_layer);
+		weights_read(t, 0, 1, want);
+		const struct calibration *c = calibrate(golden, &p.model);
+		for (int l = 0; l < p.model.config.n_layer; l++)
+			if (!(fabs(c->fisher[l] / (double)want[l] - 1) < 1e-4))
+				fail_msg("%s, layer %d: %g, not %g", folders[i], l, c->fisher[l], (double)want[l]);
+		pretrained_close(&p);
+	}
+	weights_close(golden);
+}
+
 static void what_is_converted_is_saved_and_loaded(void **state UNUSED)
 {
 	static const struct {
 		const char *folder, *settings;
 	} cases[] = {{"gpt2", "d_select=6"}, {"gpt2", "d_select=6 per=head"}, {"pythia", "d_select=14 rope=planes"},
 	        {"qwen2", "d_select=8 per=head rope=planes"}, {"llama", "d_select=5"},
-	        {"mistral", "d_select=8 per=head"}};
+	        {"mistral", "d_select=8 per=head"}, {"gpt2", "d_select=6 ranks=8,4"}};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct err err = {0};
 		struct pretrained p, again;
@@ -200,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(each_rank_is_numpys),
+	        cmocka_unit_test(fisher_information_is_the_packages),
 	        cmocka_unit_test(what_is_converted_is_saved_and_loaded),
 	};
 	return cmocka_run_group_tests_name("conversions of models of the families", tests, setup, teardown);
