@@ -57,6 +57,11 @@ void model_clear_gradients(struct model *model);
 // After backward: gradients of parameters that nothing touched become zero.
 void model_settle_gradients(struct model *model);
 
+// New positions a sequence up to which a step through a cache that holds some is decoding (tape.h: is_decoding). Its
+// logits are those of one long forward but for the order of sums: tests hold f32 to 64 units of rounding (2^-24) of
+// the logit, or of 1.
+enum { DECODE_ROWS = 8 };
+
 // tokens (B, T) at positions first..first+T-1, first = cache ? cache->length : 0. Logits (B, n_q, n_vocab) of positions
 // q_from..q_from+n_q-1 of the T; the last layer computes nothing that only others would need. With a cache the new
 // positions are appended to it. tokens must stay valid until tape_backward.
