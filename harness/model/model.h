@@ -37,7 +37,7 @@ struct model {
 	struct model_param *param; // in memory order
 	long n_number;             // numbers in all parameters, padding left out
 	long n_padded;             // numbers in the block of memory
-	real *x, *dx;              // the block: values and gradients
+	real *x, *dx;              // the block: values and gradients; x is NULL once quantised
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
 	struct tensor *token_bias;                                               // (1, d_model), token_input: one_hot
@@ -67,6 +67,11 @@ enum { DECODE_ROWS = 8 };
 // positions are appended to it. tokens must stay valid until tape_backward.
 struct tensor *model_forward(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from,
         int n_q, struct cache *cache);
+
+// Keeps matrices and the token table as `dtype` in memory from arena, each row rounded as dtype_write rounds;
+// positions, biases and gains as they are. Nothing of m lies in the block x any more: its memory may be given back. For
+// inference: m must have no gradients. A folded model is folded first.
+void model_quantize(struct model *model, enum dtype dtype, int n_thread, struct arena *arena);
 
 // The same function in fewer products, for inference (variant.h: fold): a model of its own that shares everything but
 // attention's parameters with m, which must outlive it. 0, or -1 with the sentence why this setting does not fold.
