@@ -11,6 +11,10 @@
 extern "C" {
 #endif
 
+// What scores are divided by: the root of the width that is summed over (a head's), or that of d_model (the character
+// models of paper D, reference D.5).
+enum score_scale { SCORE_SCALE_HEAD, SCORE_SCALE_MODEL };
+
 // What a model tells its attention. Widths are per head unless named otherwise.
 struct attn_dims {
 	int n_layer, d_model;
@@ -26,6 +30,7 @@ struct attn_dims {
 	double rope_base;
 	int rope_halves; // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
 	struct rope_scaling rope_scaling;
+	int score_scale; // enum score_scale
 };
 
 enum param_init {

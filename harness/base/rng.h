@@ -17,6 +17,7 @@ enum rng_purpose {
 	RNG_DROPOUT = 5,    // dropout masks; index: step, then site within the step
 	RNG_CHECK = 6,      // inputs of tests and benches
 	RNG_ORDER = 7,      // order of stored training sequences; index: epoch
+	RNG_GENERATE = 8,   // tokens drawn from a model; index: number of the token
 };
 
 // A stream of words for one (seed, purpose, index). Cheap to make; two streams of different keys are independent.

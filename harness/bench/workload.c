@@ -11,18 +11,23 @@ struct setting {
 	const char *key, *value;
 };
 struct row {
-	const char *name, *text, *task;
+	const char *name, *text, *family, *task;
 	int batch;
+	double weight_decay;
 	struct setting task_setting[SETTINGS], model_setting[SETTINGS];
 };
 
 static const struct row rows[] = {
         {"small", "4 layers, d_model 64, 4 heads, d_ff 128; retrieval of 16 keys, 8 pairs (T 18, 1 scored); batch 64",
-                "retrieval", 64, {{"n_key", "16"}, {"n_pair", "8"}},
+                "decoder", "retrieval", 64, 0, {{"n_key", "16"}, {"n_pair", "8"}},
                 {{"n_layer", "4"}, {"d_model", "64"}, {"n_head", "4"}, {"d_ff", "128"}}},
         {"middle", "4 layers, d_model 256, 4 heads, d_ff 1024; copy-back of lag 8 (T 128, 121 scored); batch 32",
-                "copy_back", 32, {{"length", "129"}},
+                "decoder", "copy_back", 32, 0, {{"length", "129"}},
                 {{"n_layer", "4"}, {"d_model", "256"}, {"n_head", "4"}, {"d_ff", "1024"}}},
+        {"gpt2",
+                "GPT-2 124M: 12 layers, d_model 768, vocabulary 50257; random tokens (T 64, all scored); batch 4; "
+                "AdamW",
+                "gpt2-124m", "noise", 4, 0.01, {{"n_vocab", "50257"}, {"length", "64"}}, {{0}}},
 };
 
 static int set_all(const struct option *table, void *config, const struct setting *setting, struct err *err)
@@ -48,6 +53,14 @@ static int set_text(const struct option *table, void *config, const char *text, 
 	return 0;
 }
 
+static int set_family(struct model_config *model, const struct family *family, struct err *err)
+{
+	for (const struct family_default *d = family ? family->defaults : NULL; d && d->key; d++)
+		if (option_set(model_options, model, d->key, d->value, err))
+			return -1;
+	return 0;
+}
+
 int workload_init(struct workload *w, const char *name, const struct workload_variant *variant, struct arena *arena,
         struct err *err)
 {
@@ -57,16 +70,17 @@ int workload_init(struct workload *w, const char *name, const struct workload_va
 		if (strcmp(rows[i].name, name) == 0)
 			row = &rows[i];
 	if (!row)
-		return err_set(err, "bench: option '--model': there is no model '%s' (small or middle)", name);
+		return err_set(err, "bench: option '--model': there is no model '%s' (small, middle or gpt2)", name);
 	variant = variant ? variant : &mha;
 	*w = (struct workload){.name = row->name, .text = row->text, .batch = row->batch};
-	w->optimizer = (struct optimizer_config){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+	w->optimizer = (struct optimizer_config){
+	        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = row->weight_decay};
 	struct setup *s = &w->setup;
-	s->family = family_find("decoder");
+	s->family = family_find(row->family);
 	s->variant = variant_find(variant->name);
 	s->task = task_find(row->task);
 	if (!s->family || !s->task)
-		BUG("bench: decoder or %s is not registered", row->task);
+		BUG("bench: %s or %s is not registered", row->family, row->task);
 	if (!s->variant)
 		return err_set(err, "bench: there is no variant '%s'", variant->name);
 	struct model_config *model = s->model = arena_zalloc(arena, model_config_bytes);
@@ -75,9 +89,8 @@ int workload_init(struct workload *w, const char *name, const struct workload_va
 	options_init(s->variant->options, s->variant_config);
 	options_init(s->task->options, s->task_config);
 	options_init(model_options, model);
-	for (const struct family_default *d = s->family->defaults; d->key; d++)
-		if (option_set(model_options, model, d->key, d->value, err))
-			return -1;
+	if (set_family(model, s->family->of, err) || set_family(model, s->family, err))
+		return -1;
 	if (set_all(s->task->options, s->task_config, row->task_setting, err) ||
 	        set_all(model_options, model, row->model_setting, err) ||
 	        set_text(model_options, model, variant->model_options, arena, err) ||

@@ -19,13 +19,14 @@ static const struct cli_option options[] = {
         {"threads", CLI_INT, "N", "threads of the many-thread rows (default: 2, or 1 where there is one processor)"},
         {"steps-only", CLI_FLAG, NULL, "print the seconds of single training steps, one a line, and nothing else"},
         {"model", CLI_TEXT, "MODEL",
-                "which model's step: small or middle (default: both; variants: middle; --steps-only: small)"},
-        {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, variants, attention or tokenize"},
+                "which model's step: small, middle or gpt2 (default: all; variants: middle; --steps-only: small)"},
+        {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, gpt2, variants, attention or tokenize"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
 };
 
-static const char *const models[] = {"small", "middle"};
+static const char *const models[] = {"small", "middle", "gpt2"};
+enum { N_MODEL = sizeof(models) / sizeof(*models), N_TOY = 2 }; // toys come first
 
 static int run_workers(struct bench *bench, const char *model, struct err *err)
 {
@@ -44,10 +45,15 @@ static int run_machine(struct bench *bench, const char *model, struct err *err)
 
 static int run_steps(struct bench *bench, const char *model, struct err *err)
 {
-	for (int i = 0; i < 2; i++)
-		if ((!model || strcmp(model, models[i]) == 0) && bench_step(bench, models[i], err))
+	for (int i = 0; i < N_MODEL; i++)
+		if ((model ? !strcmp(model, models[i]) : i < N_TOY) && bench_step(bench, models[i], err))
 			return -1;
 	return 0;
+}
+
+static int run_gpt2(struct bench *bench, const char *model, struct err *err)
+{
+	return model && strcmp(model, "gpt2") != 0 ? 0 : bench_step(bench, "gpt2", err);
 }
 
 static int run_variants(struct bench *bench, const char *model, struct err *err)
@@ -76,6 +82,7 @@ static const struct part {
         {"workers", run_workers},
         {"machine", run_machine},
         {"step", run_steps},
+        {"gpt2", run_gpt2},
         {"variants", run_variants},
         {"attention", run_attention},
         {"tokenize", run_tokenize},
@@ -86,6 +93,14 @@ static int is_part(const char *what)
 {
 	for (int i = 0; i < N_PART; i++)
 		if (!strcmp(parts[i].name, what))
+			return 1;
+	return 0;
+}
+
+static int is_model(const char *name)
+{
+	for (int i = 0; i < N_MODEL; i++)
+		if (!strcmp(models[i], name))
 			return 1;
 	return 0;
 }
@@ -121,14 +136,14 @@ static int run(int argc, char **argv, struct err *err)
 	const int n_processor = (int)sysconf(_SC_NPROCESSORS_ONLN),
 	          n_thread = cli_int(&args, "threads", n_processor < 2 ? 1 : 2);
 	const char *model = cli_text(&args, "model", NULL);
-	if (model && strcmp(model, models[0]) != 0 && strcmp(model, models[1]) != 0)
-		return err_set(err, "bench: option '--model': there is no model '%s' (small or middle)", model),
+	if (model && !is_model(model))
+		return err_set(err, "bench: option '--model': there is no model '%s' (small, middle or gpt2)", model),
 		       COMMAND_ERROR;
 	const char *what = cli_text(&args, "what", NULL);
 	if (what && !is_part(what))
 		return err_set(err,
-		               "bench: option '--what': there is no part '%s' (workers, machine, step, variants, "
-		               "attention or tokenize)",
+		               "bench: option '--what': there is no part '%s' (workers, machine, step, gpt2, "
+		               "variants, attention or tokenize)",
 		               what),
 		       COMMAND_ERROR;
 	if (n_thread < 1 || n_thread > n_processor)

@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/base/number.h"
 #include "harness/base/option.h"
 
 static int row_of(const struct command *command, const char *name, size_t length)
@@ -42,6 +44,11 @@ static int to_int(const char *text, int *value)
 	return 0;
 }
 
+static int to_real(const char *text, double *value)
+{
+	return number_parse(value, text) || !isfinite(*value) || *value < 0 ? -1 : 0;
+}
+
 // One "--name", "--name=value" or "--name value"; *at is moved past what was used.
 static int parse_option(struct cli_args *args, int argc, char **argv, int *at, struct err *err)
 {
@@ -50,6 +57,7 @@ static int parse_option(struct cli_args *args, int argc, char **argv, int *at, s
 	size_t length = strcspn(word, "=");
 	const char *value = word[length] ? word + length + 1 : NULL;
 	int row = row_of(command, word, length), number;
+	double real_number;
 	if (row < 0) {
 		char name[128];
 		snprintf(name, sizeof(name), "%.*s", (int)(length < sizeof(name) ? length : sizeof(name) - 1), word);
@@ -72,6 +80,9 @@ static int parse_option(struct cli_args *args, int argc, char **argv, int *at, s
 	if (option->type == CLI_INT && to_int(value, &number))
 		return err_set(err, "%s: option '--%s': '%s' is not a whole number from 0 to %d", command->name,
 		        option->name, value, INT_MAX);
+	if (option->type == CLI_REAL && to_real(value, &real_number))
+		return err_set(err, "%s: option '--%s': '%s' is not a number of at least 0", command->name,
+		        option->name, value);
 	args->given[row] = value;
 	return 0;
 }
@@ -132,6 +143,15 @@ int cli_int(const struct cli_args *args, const char *name, int otherwise)
 	int value = otherwise;
 	if (text && to_int(text, &value))
 		BUG("option '%s' of command %s is not of type CLI_INT", name, args->command->name);
+	return value;
+}
+
+double cli_real(const struct cli_args *args, const char *name, double otherwise)
+{
+	const char *text = given(args, name);
+	double value = otherwise;
+	if (text && to_real(text, &value))
+		BUG("option '%s' of command %s is not of type CLI_REAL", name, args->command->name);
 	return value;
 }
 

@@ -31,6 +31,7 @@ enum cli_type {
 	CLI_FLAG, // --quiet
 	CLI_TEXT, // --scale small or --scale=small
 	CLI_INT,  // --seeds 3: a whole number of at least 0, within int
+	CLI_REAL, // --top-p 0.9: a number of at least 0
 };
 
 // A table ends with a row whose name is NULL. `--help` is added to every command.
@@ -66,6 +67,7 @@ int cli_flag(const struct cli_args *args, const char *name);
 // Its value, or `otherwise` where it was not given.
 const char *cli_text(const struct cli_args *args, const char *name, const char *otherwise);
 int cli_int(const struct cli_args *args, const char *name, int otherwise);
+double cli_real(const struct cli_args *args, const char *name, double otherwise);
 
 // The spec that an EXPERIMENT argument means: a path (with a slash or ending in .yaml) as it stands, or a name:
 // experiments/<name>.yaml. 0, or -1 with a message that lists what is near.

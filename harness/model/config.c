@@ -60,6 +60,8 @@ const struct option model_options[] = {
                 "rope_scaling: llama3: pairs that turn more often in rope_original_ctx are left alone", 1},
         {"rope_original_ctx", OPTION_INT, FIELD(rope_scaling.original_ctx), "0", 0, 1 << 24, NULL,
                 "rope_scaling: llama3: positions that were trained on", 1},
+        {"score_scale", OPTION_CHOICE, FIELD(score_scale), "head", 0, 0, "head|model",
+                "scores are divided by the root of a head's width, or of d_model (paper D's character models)", 1},
         {NULL},
 };
 
@@ -130,5 +132,6 @@ struct attn_dims model_attn_dims(const struct model_config *c)
 	        .n_rotary = n_rotary(c),
 	        .rope_base = c->rope_base,
 	        .rope_halves = c->rope_pairs == ROPE_PAIRS_HALVES,
-	        .rope_scaling = c->rope_scaling};
+	        .rope_scaling = c->rope_scaling,
+	        .score_scale = c->score_scale};
 }

@@ -37,6 +37,7 @@ struct model_config {
 	int dropout_embedding, dropout_hidden;
 	int residual, attention_bias; // the enums above
 	struct rope_scaling rope_scaling;
+	int score_scale; // enum score_scale
 };
 
 extern const struct option model_options[];

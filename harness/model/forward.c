@@ -80,17 +80,17 @@ static struct tensor *embed(struct tape *tape, struct model *m, const int *token
 	        op_embed(tape, zero, B, T, m->token_bias, position, first));
 }
 
-static struct tensor *head(struct tape *tape, const struct model *m, struct tensor *x)
+// What the last linear map of the head reads.
+static struct tensor *head_input(struct tape *tape, const struct model *m, struct tensor *x)
 {
-	if (m->config.head == HEAD_MLP) {
-		x = norm(
-		        tape, m, op_linear(tape, x, m->head_in, m->head_in_bias), m->head_norm_gain, m->head_norm_bias);
-		x = op_dropout(tape, op_unary(tape, x, UNARY_RELU), m->config.dropout);
-	}
-	return op_linear(tape, x, m->head, m->head_bias);
+	if (m->config.head != HEAD_MLP)
+		return x;
+	x = norm(tape, m, op_linear(tape, x, m->head_in, m->head_in_bias), m->head_norm_gain, m->head_norm_bias);
+	return op_dropout(tape, op_unary(tape, x, UNARY_RELU), m->config.dropout);
 }
 
-struct tensor *model_forward(
+// Everything before that map.
+static struct tensor *body(
         struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
 {
 	tape->is_decoding = cache && cache->length && T <= DECODE_ROWS && tape->mode != TAPE_RECORD &&
@@ -106,5 +106,18 @@ struct tensor *model_forward(
 		cache->length += T;
 	if (m->config.final_norm)
 		x = norm(tape, m, x, m->norm_gain, m->norm_bias);
-	return head(tape, m, x);
+	return head_input(tape, m, x);
+}
+
+struct tensor *model_forward(
+        struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
+{
+	return op_linear(tape, body(tape, m, tokens, B, T, q_from, n_q, cache), m->head, m->head_bias);
+}
+
+struct loss model_loss(struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q,
+        struct cache *cache, const int *targets, double *row_loss)
+{
+	struct tensor *x = body(tape, m, tokens, B, T, q_from, n_q, cache);
+	return op_linear_cross_entropy(tape, x, m->head, m->head_bias, targets, row_loss);
 }

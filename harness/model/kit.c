@@ -122,7 +122,7 @@ struct tensor *attn_attend(struct attn *a, struct tensor *q, struct tensor *k, s
 	        .d_v = heads.d_v,
 	        .causal = a->dims->causal,
 	        .q_position = attn_q_position(a),
-	        .scale = 1 / sqrt(heads.d_scale)};
+	        .scale = 1 / sqrt(a->dims->score_scale == SCORE_SCALE_MODEL ? a->dims->d_model : heads.d_scale)};
 	if (bias)
 		return op_attention_biased(a->tape, q, k, v, bias, shape);
 	return op_attention(a->tape, q, k, v, shape);

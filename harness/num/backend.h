@@ -183,7 +183,7 @@ struct backend {
 	void (*linear_stored)(const struct exec *, const struct linear_stored *);
 
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
-	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out.
+	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out; it may be logits.
 	void (*cross_entropy)(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
 	        const int *targets, int m, int n, double grad_scale);
 

@@ -82,8 +82,13 @@ struct loss {
 	long n, hits;
 };
 // Mean cross-entropy of logits (B, T, n_vocab) against targets (B, T), -1 left out. Sets the gradient of logits, so
-// tape_backward may follow. When counting, result is zero.
-struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets);
+// tape_backward may follow. row_loss (B * T), unless NULL, gets each row's nats, 0 where there is no target. When
+// counting, result is zero.
+struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets, double *row_loss);
+// The loss of x w^T + b, whose logits are never held for more than a chunk of rows. When recording, gradients are
+// written at once, not in tape_backward: those of w and b must have been cleared (model_clear_gradients) before.
+struct loss op_linear_cross_entropy(
+        struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *b, const int *targets, double *row_loss);
 
 // --- for op files --------------------------------------------------------------------------------------------
 // x itself, or, where its rows are kept in another type (stored.h), a copy in reals, turned if they are to be.
@@ -107,6 +112,13 @@ void op_gradient_clear(struct tensor *t);
 // Of products and attention; of everything else: one thread while decoding, whose few rows are not worth a fork.
 struct exec op_exec_wide(const struct tape *tape);
 struct exec op_exec(const struct tape *tape);
+// Whether a result of t (may be NULL) needs a gradient because of it.
+static inline int op_has_gradient(const struct tensor *t)
+{
+	return t && t->dx;
+}
+// tape_record for an op with this result: NULL, too, where the result has no gradient.
+void *op_record(struct tape *tape, const struct tensor *out, void (*backward)(struct tape *, void *), size_t bytes);
 static inline struct strided op_values(const struct tensor *t)
 {
 	return (struct strided){t->x, t->b_stride, t->t_stride};

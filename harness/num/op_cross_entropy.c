@@ -3,7 +3,7 @@
 #include "harness/base/err.h"
 #include "harness/num/op.h"
 
-struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets)
+struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int *targets, double *row_loss)
 {
 	long m = tensor_n_row(logits);
 	double n = (double)m * logits->C;
@@ -19,7 +19,7 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 	for (long i = 0; i < m; i++)
 		result.n += targets[i] >= 0;
 	struct arena_mark mark = arena_mark(tape->scratch);
-	double *loss = arena_alloc(tape->scratch, (size_t)m * sizeof(*loss));
+	double *loss = row_loss ? row_loss : arena_alloc(tape->scratch, (size_t)m * sizeof(*loss));
 	int *hit = arena_alloc(tape->scratch, (size_t)m * sizeof(*hit));
 	const struct exec exec = op_exec(tape);
 	real *dlogits = tape->mode == TAPE_RECORD ? logits->dx : NULL;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Train from scratch on a task, evaluate on validation at intervals, report test accuracy of the best weights.
 //
-// The checkpoint of best validation accuracy is the one that is tested, so nothing is chosen on what is reported.
-// A loss that is not finite ends the run as `diverged`: a result, with everything measured so far.
+// The checkpoint of best validation accuracy (select: loss: of least validation loss, as language models want it) is
+// the one that is tested, so nothing is chosen on what is reported. A loss that is not finite ends the run as
+// `diverged`: a result, with everything measured so far.
 //
 // Tasks with slices (kinds of sequences: lengths, numbers of pairs, depths) also report accuracy and loss of each on
 // the tested weights. Their metrics' split is the purpose, a space and the slice's name: `test n_pair=8 length=64`. SQL
@@ -21,7 +22,10 @@ struct train {
 	int optimizer, schedule, batch, steps, warmup, eval_every, n_validation, n_test, stop_evals;
 	double lr, lr_floor, beta1, beta2, eps, weight_decay, clip, converged_at, stop_at;
 	int split, n_train; // enum task_split
+	int select, patience;
 };
+
+enum select { SELECT_ACCURACY, SELECT_LOSS };
 
 #define FIELD(f) offsetof(struct train, f)
 static const struct option options[] = {
@@ -50,13 +54,18 @@ static const struct option options[] = {
                 "content: no test sequence is ever trained on; stream: that is left to chance", 1},
         {"n_train", OPTION_INT, FIELD(n_train), "0", 0, 1 << 30, NULL,
                 "training sequences, used again each epoch; 0: always new ones", 1},
+        {"select", OPTION_CHOICE, FIELD(select), "accuracy", 0, 0, "accuracy|loss",
+                "which validation metric chooses the weights that are tested; loss: perplexities are reported too", 1},
+        {"patience", OPTION_INT, FIELD(patience), "0", 0, 1 << 30, NULL,
+                "stop after so many evaluations in a row without a better one; 0: use all steps", 1},
         {NULL},
 };
 
 // Everything that changes while training, beside weights and moments: with them it is the checkpoint.
 struct progress_state {
 	long step, best_step, converged_step, n_loss, n_at_stop; // n_at_stop: evaluations in a row at stop_at or above
-	double best_accuracy, loss_sum;
+	long n_worse;                                            // evaluations in a row without a better one
+	double best_accuracy, best_loss, loss_sum;
 };
 
 static struct task_data data_of(const struct setup *setup)
@@ -129,7 +138,7 @@ struct training {
 	struct trainer trainer;
 	struct progress_state state;
 	struct run_log *log;
-	real *best; // weights of the best validation accuracy
+	real *best; // weights of the best validation step
 	char identity[2 * HASH_TEXT + 32];
 };
 
@@ -157,16 +166,19 @@ static int save(struct training *t, struct err *err)
 static int evaluate(struct training *t)
 {
 	struct progress_state *s = &t->state;
-	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation, NULL);
+	const struct loss loss = trainer_evaluate(&t->trainer, RNG_VALIDATION, t->config->n_validation, NULL).loss;
 	const double accuracy = (double)loss.hits / (double)loss.n;
 	run_log_metric(t->log, "loss", "train", s->step, s->loss_sum / (double)s->n_loss);
 	run_log_metric(t->log, "loss", "validation", s->step, loss.mean);
 	run_log_metric(t->log, "accuracy", "validation", s->step, accuracy);
 	s->loss_sum = 0;
 	s->n_loss = 0;
-	if (accuracy > s->best_accuracy) {
+	s->n_worse++;
+	if (t->config->select == SELECT_LOSS ? loss.mean < s->best_loss : accuracy > s->best_accuracy) {
 		s->best_accuracy = accuracy;
+		s->best_loss = loss.mean;
 		s->best_step = s->step;
+		s->n_worse = 0;
 		memcpy(t->best, t->trainer.model.x, (size_t)t->trainer.model.n_padded * sizeof(real));
 	}
 	s->n_at_stop = t->config->stop_at > 0 && accuracy >= t->config->stop_at ? s->n_at_stop + 1 : 0;
@@ -181,7 +193,7 @@ static int steps(struct training *t, struct err *err)
 	struct progress_state *s = &t->state;
 	const struct train *c = t->config;
 	double ticked_s = 0;
-	while (s->step < c->steps && s->n_at_stop < c->stop_evals) {
+	while (s->step < c->steps && s->n_at_stop < c->stop_evals && !(c->patience && s->n_worse >= c->patience)) {
 		const struct loss loss = trainer_step(&t->trainer, s->step + 1);
 		s->step++;
 		s->loss_sum += loss.mean;
@@ -204,26 +216,36 @@ static int steps(struct training *t, struct err *err)
 	return 0;
 }
 
+// What was found on the tested weights. Language models (select: loss) are compared by perplexity, and how sure a loss
+// is matters when differences are small.
+static void report_loss(const struct training *t, const char *split, const struct evaluation *e)
+{
+	run_log_metric(t->log, "loss", split, -1, e->loss.mean);
+	run_log_metric(t->log, "accuracy", split, -1, (double)e->loss.hits / (double)e->loss.n);
+	if (t->config->select != SELECT_LOSS)
+		return;
+	run_log_metric(t->log, "perplexity", split, -1, exp(e->loss.mean));
+	run_log_metric(t->log, "n_target", split, -1, (double)e->loss.n);
+	if (isfinite(e->error))
+		run_log_metric(t->log, "loss_error", split, -1, e->error);
+}
+
 // Loss and accuracy of the first n sequences of a purpose, as a whole and by slice.
 static void report_evaluation(struct training *t, enum rng_purpose purpose, const char *split, long n)
 {
 	struct trainer *trainer = &t->trainer;
 	const int n_slice = trainer->shape.n_slice;
-	struct loss *slice = n_slice > 1 ? arena_alloc(&trainer->run, (size_t)n_slice * sizeof(*slice)) : NULL;
-	const struct loss whole = trainer_evaluate(trainer, purpose, n, slice);
-	if (purpose == RNG_TEST) { // the whole validation set is in the log already
-		run_log_metric(t->log, "loss", split, -1, whole.mean);
-		run_log_metric(t->log, "accuracy", split, -1, (double)whole.hits / (double)whole.n);
-	}
+	struct evaluation *slice = n_slice > 1 ? arena_alloc(&trainer->run, (size_t)n_slice * sizeof(*slice)) : NULL;
+	const struct evaluation whole = trainer_evaluate(trainer, purpose, n, slice);
+	if (purpose == RNG_TEST) // the whole validation set is in the log already
+		report_loss(t, split, &whole);
 	for (int s = 0; slice && s < n_slice; s++) {
 		char name[64], text[80];
-		if (!slice[s].n) // fewer sequences than slices
+		if (!slice[s].loss.n) // fewer sequences than slices
 			continue;
 		trainer->data.task->slice_name(trainer->data.config, s, name, sizeof(name));
 		snprintf(text, sizeof(text), "%s %s", split, name);
-		run_log_metric(t->log, "loss", run_log_intern(text), -1, slice[s].mean);
-		run_log_metric(
-		        t->log, "accuracy", run_log_intern(text), -1, (double)slice[s].hits / (double)slice[s].n);
+		report_loss(t, run_log_intern(text), &slice[s]);
 	}
 }
 
@@ -240,6 +262,8 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 		if (t->trainer.shape.n_slice > 1)
 			report_evaluation(t, RNG_VALIDATION, "validation", c->n_validation);
 		run_log_metric(log, "best_accuracy", "validation", -1, s->best_accuracy);
+		if (c->select == SELECT_LOSS)
+			run_log_metric(log, "best_loss", "validation", -1, s->best_loss);
 		run_log_metric(log, "best_step", "validation", -1, (double)s->best_step);
 	}
 	if (s->converged_step)
@@ -275,6 +299,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	t.trainer.data = data_of(setup);
 	t.best = arena_zalloc(&t.trainer.run, (size_t)t.trainer.model.n_padded * sizeof(real));
 	t.state.best_accuracy = -1;
+	t.state.best_loss = INFINITY;
 	log->checkpointed_s = clock_s();
 
 	char key[HASH_TEXT];

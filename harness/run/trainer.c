@@ -55,6 +55,7 @@ void trainer_init(struct trainer *t, const struct setup *setup, const struct opt
 	optimizer_init(&t->optimizer, optimizer, &t->model, &t->run);
 	t->tokens = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.T * sizeof(int));
 	t->targets = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(int));
+	t->row_loss = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(double));
 	if (trainer_has_cache(setup)) {
 		struct err err = {0};
 		t->cache = arena_alloc(&t->run, sizeof(*t->cache));
@@ -87,9 +88,8 @@ static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct
 {
 	arena_reset(&t->step);
 	tape_begin(&t->tape, mode);
-	struct tensor *logits = model_forward(
-	        &t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache);
-	return op_cross_entropy(&t->tape, logits, t->targets);
+	return model_loss(&t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache,
+	        t->targets, mode == TAPE_RUN ? t->row_loss : NULL);
 }
 
 struct loss trainer_gradients(struct trainer *t, long step)
@@ -128,39 +128,69 @@ static struct loss evaluate_batch(struct trainer *t, int n)
 	return forward(t, TAPE_RUN, t->batch, t->cache);
 }
 
-// What evaluate sums up: mean is a sum until it is divided.
-static void add_loss(struct loss *sum, double nats, struct loss part)
+// What an evaluation sums up: nats and targets of all sequences, and the squares and products that their scatter takes.
+struct sums {
+	double nats, nats2, product, n2;
+	long n, hits, n_sequence;
+};
+
+// The first `size` sequences of the batch in work, whose loss is `part`.
+static void add_batch(struct sums *sum, const struct trainer *t, struct loss part, int size)
 {
-	sum->mean += nats;
+	sum->nats += part.mean * (double)part.n;
 	sum->n += part.n;
 	sum->hits += part.hits;
+	sum->n_sequence += size;
+	for (int i = 0; i < size; i++) {
+		double nats = 0, n = 0;
+		for (ptrdiff_t j = (ptrdiff_t)i * t->shape.n_target, end = j + t->shape.n_target; j < end; j++) {
+			nats += t->row_loss[j];
+			n += t->targets[j] >= 0;
+		}
+		sum->nats2 += nats * nats;
+		sum->product += nats * n;
+		sum->n2 += n * n;
+	}
 }
 
-static struct loss divided(struct loss sum)
+static void add_sums(struct sums *all, const struct sums *more)
 {
-	sum.mean /= sum.n ? (double)sum.n : 1;
-	return sum;
+	all->nats += more->nats;
+	all->nats2 += more->nats2;
+	all->product += more->product;
+	all->n2 += more->n2;
+	all->n += more->n;
+	all->hits += more->hits;
+	all->n_sequence += more->n_sequence;
 }
 
-struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct loss *slice)
+// The mean is a ratio, nats over targets: its error is that of nats less mean times targets (they are equal in number
+// for most tasks).
+static struct evaluation evaluation_of(const struct sums *sum)
 {
-	struct loss all = {0, 0, 0};
+	const double n = sum->n ? (double)sum->n : 1, mean = sum->nats / n, k = (double)sum->n_sequence;
+	const double scatter = fmax(0, sum->nats2 - 2 * mean * sum->product + mean * mean * sum->n2);
+	return (struct evaluation){{mean, sum->n, sum->hits}, sqrt(scatter * k / (k - 1)) / n};
+}
+
+struct evaluation trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct evaluation *slice)
+{
+	struct sums all = {0};
 	// Slice by slice, since a batch has one loss: sequence `index` is of slice index % n_slice.
 	const long n_slice = slice && t->shape.n_slice ? t->shape.n_slice : 1;
 	for (long s = 0; s < n_slice; s++) {
-		struct loss sum = {0, 0, 0};
+		struct sums sum = {0};
 		for (long first = s; first < n; first += t->batch * n_slice) {
 			const long left = (n - first + n_slice - 1) / n_slice;
 			const int size = left < t->batch ? (int)left : t->batch;
 			draw_batch(t, purpose, first, n_slice, size);
-			const struct loss part = evaluate_batch(t, size);
-			add_loss(&sum, part.mean * (double)part.n, part);
+			add_batch(&sum, t, evaluate_batch(t, size), size);
 		}
 		if (slice)
-			slice[s] = divided(sum);
-		add_loss(&all, sum.mean, sum);
+			slice[s] = evaluation_of(&sum);
+		add_sums(&all, &sum);
 	}
-	return divided(all);
+	return evaluation_of(&all);
 }
 
 struct step_cost trainer_count(const struct setup *setup, int batch)
@@ -172,9 +202,7 @@ struct step_cost trainer_count(const struct setup *setup, int batch)
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
 	tape_begin(&tape, TAPE_COUNT);
-	struct tensor *logits =
-	        model_forward(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL);
-	op_cross_entropy(&tape, logits, NULL);
+	model_loss(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL, NULL, NULL);
 	struct step_cost cost = {tape.forward, tape.backward, tape.tensor_bytes, model.n_number};
 	arena_release(&memory);
 	return cost;

@@ -25,6 +25,7 @@ struct trainer {
 	struct optimizer optimizer;
 	struct tape tape;
 	int *tokens, *targets; // of the batch in work: (batch, T), (batch, n_target)
+	double *row_loss;      // of the batch in work, when evaluating: (batch, n_target)
 	struct cache *cache;   // of evaluations; NULL with f32, whose bits are those of no cache
 };
 
@@ -39,7 +40,11 @@ struct loss trainer_step(struct trainer *t, long step);
 struct loss trainer_gradients(struct trainer *t, long step);
 // Mean loss and hits over sequences 0..n-1 of a stream, dropout off. slice: the same over each slice of the task
 // (shape.n_slice of them), which add up to the whole; may be NULL.
-struct loss trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct loss *slice);
+struct evaluation {
+	struct loss loss;
+	double error; // standard error of loss.mean, with sequences as the independent units; NaN of one sequence
+};
+struct evaluation trainer_evaluate(struct trainer *t, enum rng_purpose purpose, long n, struct evaluation *slice);
 // Whether evaluations go through a cache: with everything in f32 it would change no bit.
 int trainer_has_cache(const struct setup *setup);
 // 0, or -1 with the sentence why this setup cannot be evaluated through its cache.

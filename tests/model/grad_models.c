@@ -26,7 +26,7 @@ static double loss(struct tape *tape, void *context)
 	if (t->spoiled)
 		gradient_spoil(tape, t->spoiled, 0, 1, 1.002);
 	struct tensor *logits = model_forward(tape, t->model, t->tokens, B, T, t->q_from, T - t->q_from, NULL);
-	return op_cross_entropy(tape, logits, t->targets).mean;
+	return op_cross_entropy(tape, logits, t->targets, NULL).mean;
 }
 
 static double model_error(struct training *t, int q_from)

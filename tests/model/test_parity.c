@@ -71,7 +71,15 @@ static void compare(const char *family, const char *variant, const char *setting
 		if (!(error < LOGIT_ERROR))
 			fail_msg("%s: logit %d is %.8g, PyTorch has %.8g", variant, i, (double)y->x[i], logits[i]);
 	}
-	assert_true(fabs(op_cross_entropy(&rig.tape, y, targets).mean - loss) < LOGIT_ERROR * loss);
+	assert_true(fabs(op_cross_entropy(&rig.tape, y, targets, NULL).mean - loss) < LOGIT_ERROR * loss);
+	tape_backward(&rig.tape);
+	model_settle_gradients(m);
+	compare_gradients(m, gradients, n_gradient);
+	// Again, as training does it: logits are never held.
+	rig_begin(&rig, TAPE_RECORD);
+	model_clear_gradients(m);
+	const struct loss told = model_loss(&rig.tape, m, tokens, B, T, 0, T, NULL, targets, NULL);
+	assert_true(fabs(told.mean - loss) < LOGIT_ERROR * loss);
 	tape_backward(&rig.tape);
 	model_settle_gradients(m);
 	compare_gradients(m, gradients, n_gradient);

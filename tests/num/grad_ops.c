@@ -281,7 +281,28 @@ static void test_rope(void **state UNUSED)
 static double cross_entropy(struct tape *tape, void *context)
 {
 	struct operands *o = context;
-	return op_cross_entropy(tape, o->in[0], o->tokens).mean;
+	return op_cross_entropy(tape, o->in[0], o->tokens, NULL).mean;
+}
+
+static double linear_cross_entropy(struct tape *tape, void *context)
+{
+	struct operands *o = context;
+	return op_linear_cross_entropy(tape, o->in[0], o->in[1], o->in[2], o->tokens, NULL).mean;
+}
+
+static void test_linear_cross_entropy(void **state UNUSED)
+{
+	for (int n_vocab = 2; n_vocab < 40; n_vocab += 11)
+		for (int has_bias = 0; has_bias < 2; has_bias++) {
+			int *target = rig_tokens(&rig, 6, n_vocab);
+			struct operands o = {
+			        {rig_tensor(&rig, 2, 3, 5), rig_tensor(&rig, 1, n_vocab, 5)}, .tokens = target};
+			if (has_bias)
+				o.in[2] = rig_tensor(&rig, 1, 1, n_vocab);
+			expect_right("linear cross-entropy", linear_cross_entropy, &o);
+			target[0] = target[4] = -1;
+			expect_right("linear cross-entropy with targets left out", linear_cross_entropy, &o);
+		}
 }
 
 static void test_cross_entropy(void **state UNUSED)
@@ -383,6 +404,7 @@ int main(void)
 	        cmocka_unit_test(test_add_dropout_rows),
 	        cmocka_unit_test(test_rope),
 	        cmocka_unit_test(test_cross_entropy),
+	        cmocka_unit_test(test_linear_cross_entropy),
 	        cmocka_unit_test(test_sharing_and_views),
 	        cmocka_unit_test(planted_errors_are_caught),
 	};

@@ -123,10 +123,24 @@ static void test_elementwise(void **state UNUSED)
 static void test_loss(void **state UNUSED)
 {
 	struct tape *tape = counting();
-	const struct loss loss = op_cross_entropy(tape, shape(B, T, C), NULL);
+	const struct loss loss = op_cross_entropy(tape, shape(B, T, C), NULL, NULL);
 	assert_true(loss.n == 0);
 	assert_tally(tape->forward, 5 * N, F * N, 0);
 	assert_tally(tape->backward, 2 * N, F * N, F * N);
+	// As one op with the map before it: the same work, but logits are no tensor.
+	enum { V = 1000 };
+	tape = counting();
+	op_cross_entropy(tape, op_linear(tape, shape(B, T, C), shape(1, V, C), shape(1, 1, V)), NULL, NULL);
+	const struct tally forward = tape->forward, backward = tape->backward;
+	const double bytes = tape->tensor_bytes;
+	tape = counting();
+	op_linear_cross_entropy(tape, shape(B, T, C), shape(1, V, C), shape(1, 1, V), NULL, NULL);
+	assert_true(tape->forward.flops == forward.flops && tape->backward.flops == backward.flops);
+	assert_true(tape->forward.macs == forward.macs && tape->backward.macs == backward.macs);
+	assert_true(tape->forward.read_bytes == F * (N + V * C + V) && tape->forward.write_bytes == 0);
+	assert_true(tape->backward.read_bytes == F * (N + V * C));
+	assert_true(tape->backward.write_bytes == F * (N + V * C + V));
+	assert_true(bytes - tape->tensor_bytes == F * ROWS * V);
 }
 
 static void test_attention(void **state UNUSED)

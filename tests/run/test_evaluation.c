@@ -46,7 +46,7 @@ static struct loss by_hand(
 			int *asked = arena_alloc(&rig.memory, (size_t)size * sizeof(int));
 			for (int j = 0; j < size; j++)
 				asked[j] = at + j < from || at + j >= from + n_target ? -1 : targets[at + j - from];
-			const struct loss part = op_cross_entropy(&rig.tape, logits, asked);
+			const struct loss part = op_cross_entropy(&rig.tape, logits, asked, NULL);
 			all.mean += part.mean * (double)part.n;
 			all.n += part.n;
 			all.hits += part.hits;
@@ -78,7 +78,7 @@ static void through_types(const char *model, const char *variant, const char *ta
 	assert_null(t.cache);
 	for (int s = 1; s <= 60; s++)
 		trainer_step(&t, s);
-	const struct loss plain = trainer_evaluate(&t, RNG_TEST, N, NULL);
+	const struct loss plain = trainer_evaluate(&t, RNG_TEST, N, NULL).loss;
 	const struct cache_config f32 = {DTYPE_F32, DTYPE_F32, 0};
 	assert_same_loss(plain, by_hand(&t, &setup, &f32, N, step));
 	double off[4];
@@ -88,7 +88,7 @@ static void through_types(const char *model, const char *variant, const char *ta
 		trainer_init(&typed, &setup, &adam, i % 2 ? 7 : 16, 1, 1 + i % 2); // last batches of 1 and of 2
 		memcpy(typed.model.x, t.model.x, (size_t)t.model.n_padded * sizeof(real));
 		assert_non_null(typed.cache);
-		const struct loss got = trainer_evaluate(&typed, RNG_TEST, N, NULL);
+		const struct loss got = trainer_evaluate(&typed, RNG_TEST, N, NULL).loss;
 		assert_same_loss(got, by_hand(&typed, &setup, &config, N, step));
 		off[i] = fabs(got.mean - plain.mean);
 		assert_true(off[i] > 0);
@@ -135,21 +135,23 @@ static void slices_add_up_to_the_whole(void **state UNUSED)
 	enum { N = 50, SLICES = 3 };
 	const struct setup *setup = make(small_model, "mha", sliced, "");
 	struct trainer t;
-	struct loss slice[SLICES], sum = {0, 0, 0};
+	struct evaluation slice[SLICES];
+	struct loss sum = {0, 0, 0};
 	trainer_init(&t, setup, &adam, 8, 1, 1);
 	assert_int_equal(t.shape.n_slice, SLICES);
 	for (int s = 1; s <= 20; s++)
 		trainer_step(&t, s);
-	const struct loss whole = trainer_evaluate(&t, RNG_TEST, N, NULL);
-	const struct loss by_slice = trainer_evaluate(&t, RNG_TEST, N, slice);
+	const struct loss whole = trainer_evaluate(&t, RNG_TEST, N, NULL).loss;
+	const struct loss by_slice = trainer_evaluate(&t, RNG_TEST, N, slice).loss;
 	for (int s = 0; s < SLICES; s++) {
 		const long n_sequence = (N - s + SLICES - 1) / SLICES;
-		assert_int_equal(slice[s].n, n_sequence << s); // 1, 2 and 4 pairs
-		sum.n += slice[s].n;
-		sum.hits += slice[s].hits;
-		sum.mean += slice[s].mean * (double)slice[s].n;
+		assert_int_equal(slice[s].loss.n, n_sequence << s); // 1, 2 and 4 pairs
+		sum.n += slice[s].loss.n;
+		sum.hits += slice[s].loss.hits;
+		sum.mean += slice[s].loss.mean * (double)slice[s].loss.n;
 		// Each is what its sequences alone give.
 		struct loss alone = {0, 0, 0};
+		double nats2 = 0;
 		const size_t T = (size_t)t.shape.T, n_target = (size_t)t.shape.n_target;
 		for (uint64_t i = (uint64_t)s; i < N; i += SLICES) {
 			int *tokens = arena_alloc(&rig.memory, T * sizeof(int));
@@ -159,13 +161,18 @@ static void slices_add_up_to_the_whole(void **state UNUSED)
 			const struct loss one = op_cross_entropy(&rig.tape,
 			        model_forward(&rig.tape, &t.model, tokens, 1, (int)T, t.shape.target_from,
 			                (int)n_target, NULL),
-			        targets);
+			        targets, NULL);
 			alone.n += one.n;
 			alone.hits += one.hits;
 			alone.mean += one.mean * (double)one.n;
+			nats2 += one.mean * one.mean * (double)(one.n * one.n);
 		}
-		assert_int_equal(alone.hits, slice[s].hits);
-		assert_true(fabs(alone.mean / (double)alone.n - slice[s].mean) < 1e-6);
+		// Sequences of a slice have as many targets each: the error of a plain mean.
+		const double k = (double)n_sequence, mean = alone.mean / k;
+		const double error = sqrt((nats2 - k * mean * mean) / (k - 1) / k) / (double)(1 << s);
+		assert_true(error > 0 && fabs(slice[s].error - error) < 1e-5 * error);
+		assert_int_equal(alone.hits, slice[s].loss.hits);
+		assert_true(fabs(alone.mean / (double)alone.n - slice[s].loss.mean) < 1e-6);
 	}
 	assert_true(sum.n == whole.n && sum.n == by_slice.n && sum.hits == whole.hits && sum.hits == by_slice.hits);
 	assert_true(fabs(sum.mean / (double)sum.n - whole.mean) < 1e-6);

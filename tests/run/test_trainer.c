@@ -81,14 +81,14 @@ static void a_tiny_task_is_learnt(void **state UNUSED)
 	        "copy_back length=17 n_symbol=4 lag=3", "", &arena);
 	struct trainer t;
 	trainer_init(&t, setup, &adam, 16, 1, 1);
-	const struct loss before = trainer_evaluate(&t, RNG_TEST, 100, NULL);
+	const struct loss before = trainer_evaluate(&t, RNG_TEST, 100, NULL).loss;
 	double first = 0, last = 0;
 	for (int step = 1; step <= 200; step++) {
 		const double loss = trainer_step(&t, step).mean;
 		first += step <= 10 ? loss / 10 : 0;
 		last += step > 190 ? loss / 10 : 0;
 	}
-	const struct loss after = trainer_evaluate(&t, RNG_TEST, 100, NULL);
+	const struct loss after = trainer_evaluate(&t, RNG_TEST, 100, NULL).loss;
 	assert_true(first > 1 && last < 0.1 * first);
 	assert_int_equal(after.n, 100 * 14);
 	assert_true(after.mean < 0.1 * before.mean);
@@ -135,9 +135,9 @@ static void an_evaluation_is_a_pure_function_of_the_weights(void **state UNUSED)
 	struct trainer small, large;
 	trainer_init(&small, setup, &adam, 21, 1, 1);
 	trainer_init(&large, setup, &adam, 100, 1, 2);
-	const struct loss a = trainer_evaluate(&small, RNG_TEST, 50, NULL),
-	                  b = trainer_evaluate(&large, RNG_TEST, 50, NULL);
-	const struct loss again = trainer_evaluate(&small, RNG_TEST, 50, NULL);
+	const struct loss a = trainer_evaluate(&small, RNG_TEST, 50, NULL).loss,
+	                  b = trainer_evaluate(&large, RNG_TEST, 50, NULL).loss;
+	const struct loss again = trainer_evaluate(&small, RNG_TEST, 50, NULL).loss;
 	assert_memory_equal(&a, &again, sizeof(a));
 	assert_int_equal(a.n, 50);
 	assert_int_equal(a.hits, b.hits);

@@ -57,6 +57,22 @@ static int begin(void **state UNUSED)
 	        " (1, 5, 'accuracy', 'validation n=8', -1, 0.125),"
 	        " (1, 6, 'loss', 'validation', 10, 4.0), (2, 6, 'loss', 'validation', 10, 3.0), (1, 7, 'loss', "
 	        "'validation', 20, 1.0);");
+	// Language models: points 3 and 4, two seeds each.
+	run_sql("INSERT INTO experiment (id, name) VALUES (3, 'c');"
+	        "INSERT INTO point (id, key, json) VALUES (3, 'k3', '{}'), (4, 'k4', '{}');"
+	        "INSERT INTO plan VALUES (3, 'small', 0, 3, 1, 'base'), (3, 'small', 1, 4, 1, 'thin'),"
+	        " (3, 'small', 2, 3, 2, 'base'), (3, 'small', 3, 4, 2, 'thin'), (3, 'small', 4, 4, 3, 'thin');"
+	        "INSERT INTO run (id, point_id, seed, state) VALUES (11, 3, 1, 'done'), (12, 4, 1, 'done'),"
+	        " (13, 3, 2, 'done'), (14, 4, 2, 'done'), (15, 4, 3, 'queued');"
+	        "INSERT INTO metric (run_id, ordinal, name, split, step, value) VALUES"
+	        " (11, 0, 'loss', 'test', -1, 2.0), (12, 0, 'loss', 'test', -1, 2.25), (13, 0, 'loss', 'test', -1, "
+	        "3.0),"
+	        " (14, 0, 'loss', 'test', -1, 3.5), (11, 1, 'loss', 'validation', 10, 1.5),"
+	        " (11, 2, 'loss', 'validation', 20, 1.75), (11, 3, 'best_loss', 'validation', -1, 1.5),"
+	        " (11, 4, 'best_step', 'validation', -1, 10), (11, 5, 'loss_error', 'test', -1, 0.125),"
+	        " (11, 6, 'perplexity', 'test', -1, 8.0), (13, 6, 'perplexity', 'test', -1, 10.0),"
+	        " (11, 7, 'perplexity', 'test documents=packed', -1, 20.0),"
+	        " (13, 7, 'perplexity', 'test documents=packed', -1, 30.0);");
 	return 0;
 }
 
@@ -81,7 +97,7 @@ static void every_view_can_be_read(void **state UNUSED)
 		sqlite3_finalize(probe);
 	}
 	sqlite3_finalize(stmt);
-	assert_int_equal(n, 6);
+	assert_int_equal(n, 10);
 }
 
 static void points_are_means_over_planned_seeds(void **state UNUSED)
@@ -136,6 +152,32 @@ static void curves_are_means_at_each_step(void **state UNUSED)
 	assert_true(number("SELECT n_seed" CURVE " AND step = 20") == 1);
 }
 
+static void language_models_are_compared_seed_by_seed(void **state UNUSED)
+{
+	const double t_1 = tan(0.475 * M_PI); // one degree of freedom
+#define RUN_11 " FROM language_run WHERE experiment = 'c' AND run_id = 11"
+	ASSERT_NUMBER("SELECT validation_loss" RUN_11, 1.5);
+	ASSERT_NUMBER("SELECT final_loss" RUN_11, 1.75);
+	ASSERT_NUMBER("SELECT best_step" RUN_11, 10);
+	ASSERT_NUMBER("SELECT loss_error" RUN_11, 0.125);
+#define OF_3 " FROM language_point WHERE experiment = 'c' AND scale = 'small' AND point_id = 3"
+	ASSERT_NUMBER("SELECT perplexity" OF_3, 9);
+	ASSERT_NUMBER("SELECT perplexity_half_width" OF_3, t_1 * sqrt(2) / sqrt(2));
+	ASSERT_NUMBER("SELECT test_loss" OF_3, 2.5);
+	ASSERT_NUMBER("SELECT loss_half_width" OF_3, t_1 * sqrt(0.5) / sqrt(2));
+	ASSERT_NUMBER("SELECT n_seed" OF_3, 2);
+#define PAIR " FROM language_pair WHERE experiment = 'c' AND scale = 'small' AND point_id = 4 AND base_id = 3"
+	ASSERT_NUMBER("SELECT n_pair" PAIR, 2); // the third seed has no partner
+	ASSERT_NUMBER("SELECT gain" PAIR, 0.375);
+	ASSERT_NUMBER("SELECT gain_half_width" PAIR, t_1 * sqrt(2 * 0.125 * 0.125) / sqrt(2));
+	ASSERT_NUMBER("SELECT change" PAIR, exp(0.375) - 1);
+	ASSERT_NUMBER("SELECT change_half_width" PAIR, exp(0.375) * t_1 * sqrt(2 * 0.125 * 0.125) / sqrt(2));
+	assert_true(number("SELECT verdict = 'cannot tell'" PAIR) == 1);
+#define PACKED " FROM language_slice WHERE experiment = 'c' AND slice = 'documents=packed'"
+	ASSERT_NUMBER("SELECT perplexity" PACKED, 25);
+	ASSERT_NUMBER("SELECT n_seed" PACKED, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +187,7 @@ int main(void)
 	        cmocka_unit_test(scales_and_experiments_have_their_own_seeds),
 	        cmocka_unit_test(slices_are_those_of_the_test),
 	        cmocka_unit_test(curves_are_means_at_each_step),
+	        cmocka_unit_test(language_models_are_compared_seed_by_seed),
 	};
 	return cmocka_run_group_tests_name("store views", tests, begin, end) != 0;
 }

@@ -58,6 +58,7 @@ const char *const variant_case_shapes[] = {
         "n_layer=1 d_model=12 n_head=4 d_head=8 d_ff=4",
         "n_layer=1 d_model=16 n_head=4 n_kv_head=2 d_head=8 d_ff=4 bias=false",
         "n_layer=1 d_model=12 n_head=3 n_kv_head=1 d_head=8 d_ff=4 causal=false",
+        "n_layer=1 d_model=12 n_head=4 d_head=8 d_ff=4 score_scale=model",
         "n_layer=1 d_model=12 n_head=2 d_head=8 d_ff=4 position=rope",
         "n_layer=1 d_model=12 n_head=4 n_kv_head=2 d_head=8 d_ff=4 position=rope rope_pairs=neighbours "
         "rope_fraction=0.5 rope_base=100",

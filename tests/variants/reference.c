@@ -170,7 +170,8 @@ static double score(const struct context *c, const struct scoring *s, int head, 
 		for (int t = 0; t < d2; t++)
 			sum += s->q2.x[head * d2 + t] * turned[t];
 	}
-	return mapped(c, sum / sqrt(s->d_scale), head, j);
+	const int d_scale = c->dims->score_scale == SCORE_SCALE_MODEL ? c->dims->d_model : s->d_scale;
+	return mapped(c, sum / sqrt(d_scale), head, j);
 }
 
 enum average { AVERAGE_PLAIN, AVERAGE_TURNED, AVERAGE_RELATIVE };

@@ -69,7 +69,7 @@ static struct outcome run(const struct model_config *config, const struct varian
 	struct tensor *logits = model_forward(&rig.tape, o.model, tokens, B, T, 0, T, NULL);
 	o.logits = arena_alloc(&rig.memory, B * T * V * sizeof(real));
 	memcpy(o.logits, logits->x, B * T * V * sizeof(real));
-	op_cross_entropy(&rig.tape, logits, targets);
+	op_cross_entropy(&rig.tape, logits, targets, NULL);
 	tape_backward(&rig.tape);
 	model_settle_gradients(o.model);
 	o.dx = o.model->dx;

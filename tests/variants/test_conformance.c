@@ -363,8 +363,8 @@ static void reach_body(struct subject *s)
 		}
 		rig_begin(&rig, TAPE_RECORD);
 		model_clear_gradients(m);
-		const struct loss loss =
-		        op_cross_entropy(&rig.tape, model_forward(&rig.tape, m, s->tokens, B, T, 0, T, NULL), targets);
+		const struct loss loss = op_cross_entropy(
+		        &rig.tape, model_forward(&rig.tape, m, s->tokens, B, T, 0, T, NULL), targets, NULL);
 		if (t) {
 			memcpy(t->x, kept, bytes);
 			if (isfinite(loss.mean))

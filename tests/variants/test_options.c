@@ -42,7 +42,7 @@ static void run(const struct model_config *config, const struct variant *v, cons
 	model_clear_gradients(m);
 	struct tensor *logits = model_forward(&rig.tape, m, tokens, B, T, T - 2, 2, NULL);
 	assert_true(logits->B == B && logits->T == 2 && logits->C == V);
-	if (!isfinite(op_cross_entropy(&rig.tape, logits, targets).mean))
+	if (!isfinite(op_cross_entropy(&rig.tape, logits, targets, NULL).mean))
 		fail_msg("%s: the loss is not finite", what);
 	tape_backward(&rig.tape);
 	model_settle_gradients(m);

@@ -3,13 +3,40 @@
 #include "harness/num/cpu/cpu.h"
 #include "harness/num/cpu/vec.h"
 
-static real row_most(const real *x, int n, int *argmax)
+// A NaN in front stays; one further on is passed over here and reaches the loss through the sum.
+static real row_most(const real *x, int n)
 {
-	*argmax = 0;
-	for (int j = 1; j < n; j++)
-		if (x[j] > x[*argmax])
-			*argmax = j;
-	return x[*argmax];
+	vec most = vec_set(x[0]);
+	int j = 0;
+	for (; j + VEC <= n; j += VEC)
+		most = vec_max(vec_load(x + j), most);
+	real found = vec_most(most);
+	for (; j < n; j++)
+		found = x[j] > found ? x[j] : found;
+	return found;
+}
+
+static int is_first_of_most(const real *x, int at, real most)
+{
+	int j = 0;
+	while (j < at && x[j] != most)
+		j++;
+	return j == at && x[at] == most;
+}
+
+// exp(row - most) to e, unless NULL; their sum, one chain.
+static double exponentials(real *e, const real *row, int n, real most)
+{
+	double sum = 0;
+	for (int j = 0; j < n; j += VEC) {
+		int c = cpu_min(VEC, n - j);
+		vec part = vec_exp(vec_load_first(row + j, c) - most);
+		for (int l = 0; l < c; l++)
+			sum += (double)part[l];
+		if (e)
+			vec_store_first(e + j, part, c);
+	}
+	return sum;
 }
 
 void cpu_cross_entropy(const struct exec *exec, double *loss, int *hit, real *dlogits, const real *logits,
@@ -19,7 +46,7 @@ void cpu_cross_entropy(const struct exec *exec, double *loss, int *hit, real *dl
 	for (int i = 0; i < m; i++) {
 		const real *row = logits + (ptrdiff_t)i * n;
 		real *d = dlogits ? dlogits + (ptrdiff_t)i * n : NULL;
-		int target = targets[i], argmax;
+		const int target = targets[i];
 		if (target < 0) {
 			loss[i] = 0;
 			hit[i] = 0;
@@ -27,18 +54,12 @@ void cpu_cross_entropy(const struct exec *exec, double *loss, int *hit, real *dl
 				memset(d, 0, (size_t)n * sizeof(real));
 			continue;
 		}
-		const real most = row_most(row, n, &argmax);
-		double sum = 0;
-		for (int j = 0; j < n; j += VEC) {
-			int c = cpu_min(VEC, n - j);
-			vec e = vec_exp(vec_load_first(row + j, c) - most);
-			for (int l = 0; l < c; l++)
-				sum += (double)e[l];
-			if (d)
-				vec_store_first(d + j, e, c);
-		}
-		loss[i] = log(sum) - (double)(row[target] - most);
-		hit[i] = argmax == target && isfinite(loss[i]); // a NaN anywhere in the row is no hit
+		// What is asked of the row comes first: d may be the row itself.
+		const real most = row_most(row, n), behind = row[target] - most;
+		const int is_hit = is_first_of_most(row, target, most);
+		const double sum = exponentials(d, row, n, most);
+		loss[i] = log(sum) - (double)behind;
+		hit[i] = is_hit && isfinite(loss[i]); // a NaN anywhere in the row is no hit
 		if (!d)
 			continue;
 		const real scale = (real)(grad_scale / sum);

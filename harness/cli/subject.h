@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// What commands that run a model are about: the model, its tokenizer, a text, and the options that these share.
+#ifndef KVLAB_CLI_SUBJECT_H
+#define KVLAB_CLI_SUBJECT_H
+#include "harness/cli/command.h"
+#include "harness/pretrained/pretrained.h"
+#include "harness/text/tokenizer.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Rows for a command's option table.
+#define SUBJECT_OPTIONS                                                                                                \
+	{"tokenizer", CLI_TEXT, "PATH", "the tokenizer's file or folder, where it is not beside the model"},           \
+	        {"cache", CLI_TEXT, "k=T,v=T", "types of cached keys and values: " DTYPE_CHOICES " (default f32)"},    \
+	{                                                                                                              \
+		"threads", CLI_INT, "N", "threads to compute with (default: one per processor); no result changes"     \
+	}
+
+struct subject {
+	struct arena arena;
+	struct pretrained p;
+	struct tokenizer *tokenizer;
+	const char *tokenizer_path;
+	struct cache_config cache; // of --cache
+	int n_thread;
+};
+
+// Opens the model and its tokenizer, and refuses one whose ids are beyond the model's vocabulary. 0, or -1 with a
+// message and nothing open.
+int subject_open(struct subject *s, const char *path, const struct cli_args *args, struct err *err);
+void subject_close(struct subject *s);
+#ifdef __cplusplus
+}
+#endif
+#endif
