@@ -55,13 +55,15 @@ struct cache_bytes cache_count(const struct cache_config *config, const struct v
         const struct attn_dims *dims, const void *variant_config)
 {
 	struct stream_shape shape[VARIANT_STREAMS];
-	struct cache_bytes bytes = {0, 0};
+	struct cache_bytes bytes = {0};
 	int n = variant->streams(dims, variant_config, shape);
 	for (int i = 0; i < n; i++) {
 		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
 		int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
 		int copies = (dims->n_layer + sharing - 1) / sharing;
-		bytes.per_token += (double)copies * (double)layout.unit_bytes / layout.tokens;
+		const double per_token = (double)copies * (double)layout.unit_bytes / layout.tokens;
+		bytes.per_token += per_token;
+		bytes.key_per_token += shape[i].role == STREAM_KEY ? per_token : 0;
 		bytes.per_sequence += (double)copies * (double)layout.tail_bytes;
 	}
 	return bytes;

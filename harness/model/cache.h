@@ -53,6 +53,7 @@ void cache_clear(struct cache *cache);
 // (tails).
 struct cache_bytes {
 	double per_token, per_sequence;
+	double key_per_token; // of per_token: streams that are read for scores alone
 };
 struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config);
