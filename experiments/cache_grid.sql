@@ -12,7 +12,7 @@ WITH point_of AS (
 	FROM planned_run p CROSS JOIN point ON point.id = p.point_id
 	WHERE experiment = 'cache_grid'
 ), named AS (
-	SELECT *, CASE variant WHEN 'thin_keys' THEN 'thin d/' || d_head / d_key WHEN 'keyless' THEN 'keyless' END AS own,
+	SELECT *, CASE variant WHEN 'thin_keys' THEN 'thin d/' || (d_head / d_key) WHEN 'keyless' THEN 'keyless' END AS own,
 		CASE WHEN n_kv_head < n_head THEN 'GQA-' || n_kv_head END AS grouped
 	FROM point_of
 ), number AS (
@@ -48,8 +48,8 @@ SELECT *, bytes_per_token / first_value(bytes_per_token) OVER (PARTITION BY scal
 FROM wide
 ORDER BY scale, ordinal;
 
--- A row per published row: what the papers print and what we count, in the unit of that table, and whether they agree to
--- the digits printed. saved: against the first design of the table, in per cent.
+-- A row per published row: what the papers print and what we count, in the unit of that table, and whether they agree:
+-- to the digits printed, or to 0.2 % (a total summed from rounded parts). saved: against the first design of the table, in per cent.
 CREATE VIEW cache_grid_paper AS
 WITH paper_table (paper_table, shape, context, unit, digits) AS (
 	VALUES ('B 6', 'llama-7b', 131072, 1073741824.0, 1), ('B 10', 'llama-7b', 128000, 1e9, 1),
@@ -76,5 +76,7 @@ SELECT o.*, k_paper, v_paper, total_paper, saved_paper, token_paper,
 	CASE WHEN total IS NULL THEN 'missing'
 		WHEN coalesce(round(k, digits) = k_paper, 1) AND coalesce(round(v, digits) = v_paper, 1)
 			AND coalesce(round(total, digits) = total_paper, 1)
-			AND coalesce(bytes_per_token / 1024 = token_paper, 1) THEN 'to its digits' ELSE 'no' END AS agrees
+			AND coalesce(bytes_per_token / 1024 = token_paper, 1) THEN 'to its digits'
+		WHEN coalesce(abs(k / k_paper - 1) < 0.002, 1) AND coalesce(abs(v / v_paper - 1) < 0.002, 1)
+			AND coalesce(abs(total / total_paper - 1) < 0.002, 1) THEN 'to 0.2 %' ELSE 'no' END AS agrees
 FROM ours o JOIN theirs USING (paper_table, design);

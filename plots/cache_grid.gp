@@ -23,8 +23,8 @@ do for [p = 1:n_panel] {
 	set tmargin at screen 0.905 - row * 0.43
 	set bmargin at screen 0.905 - row * 0.43 - 0.335
 	set title panel noenhanced offset 0, -0.6
-	set xlabel row == rows - 1 ? 'context (tokens)' : '' offset 0, 0.4
-	set ylabel column == 0 ? 'cache of a sequence (GB)' : '' offset 1, 0
+	set xlabel (row == rows - 1 ? 'context (tokens)' : '') offset 0, 0.4
+	set ylabel (column == 0 ? 'cache of a sequence (GB)' : '') offset 1, 0
 	if (p == 1) {
 		set label 100 title at screen 0.5, 0.972 center font ',17' noenhanced
 		set label 101 footer at screen 0.5, 0.022 center font ',9' tc rgb '#555555' noenhanced

@@ -84,6 +84,23 @@ double cache_bytes_per_token(const struct cache_config *config, const struct var
 	return bytes / length;
 }
 
+// What one stream takes in one layer.
+struct share {
+	size_t bytes, tail_bytes;
+};
+
+static struct share share_of(const struct cache *cache, const struct stream_shape *shape)
+{
+	const struct layout layout = layout_of(&cache->config, shape);
+	return (struct share){(size_t)cache->B * (size_t)(cache->capacity / layout.tokens) * layout.unit_bytes,
+	        (size_t)cache->B * layout.tail_bytes};
+}
+
+static size_t aligned(size_t bytes)
+{
+	return (bytes + 63) / 64 * 64;
+}
+
 int cache_init(struct cache *cache, const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
         struct err *err)
@@ -93,8 +110,8 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 		return -1;
 	cache->n_stream = variant->streams(dims, variant_config, cache->shape);
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
-	for (int l = 0; l < dims->n_layer; l++)
-		cache->layer[l].cache = cache;
+	struct share share[VARIANT_STREAMS];
+	size_t total = 0;
 	for (int s = 0; s < cache->n_stream; s++) {
 		const struct stream_shape *shape = &cache->shape[s];
 		if (shape->window || shape->layers_sharing > 1)
@@ -102,16 +119,21 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 			        "variant '%s': stream '%s' asks for a window or sharing, which the cache does not "
 			        "store",
 			        variant->name, shape->name);
-		const struct layout layout = layout_of(&cache->config, shape);
-		const size_t bytes = (size_t)B * (size_t)(capacity / layout.tokens) * layout.unit_bytes;
-		const size_t tail_bytes = (size_t)B * layout.tail_bytes;
-		for (int l = 0; l < dims->n_layer; l++) {
-			cache->layer[l].stream[s] = arena_alloc(arena, bytes);
-			if (tail_bytes)
-				cache->layer[l].tail[s] = arena_alloc(arena, tail_bytes);
-			cache->allocated_bytes += (double)(bytes + tail_bytes);
-		}
+		share[s] = share_of(cache, shape);
+		total += (size_t)dims->n_layer * (aligned(share[s].bytes) + aligned(share[s].tail_bytes));
 	}
+	// One block: pieces of their own would each leave part of a huge page unused.
+	unsigned char *at = arena_alloc(arena, total);
+	for (int s = 0; s < cache->n_stream; s++)
+		for (int l = 0; l < dims->n_layer; l++) {
+			cache->layer[l].cache = cache;
+			cache->layer[l].stream[s] = at;
+			at += aligned(share[s].bytes);
+			if (share[s].tail_bytes)
+				cache->layer[l].tail[s] = (real *)(void *)at;
+			at += aligned(share[s].tail_bytes);
+			cache->allocated_bytes += (double)(share[s].bytes + share[s].tail_bytes);
+		}
 	return 0;
 }
 
