@@ -40,11 +40,11 @@ WITH point_of AS (
 -- The first design of a shape is what it was published with; others are held against it.
 SELECT *, bytes_per_token / first_value(bytes_per_token) OVER (PARTITION BY scale, shape, dtype, context ORDER BY ordinal)
 	AS of_own,
-	CASE WHEN ordinal = min(ordinal) OVER (PARTITION BY scale, shape, dtype, context) THEN 'as published'
+	CASE WHEN ordinal = min(ordinal) OVER (PARTITION BY scale, shape, dtype, context) THEN 'published'
 		WHEN design IN ('MQA', 'MLA') THEN design
-		WHEN variant = 'thin_keys' AND design LIKE '%thin d/4' AND shape <> 'llama-7b' THEN 'thin keys, d/4'
-		WHEN design = 'thin d/4' THEN 'thin keys, d/4'
-		WHEN variant = 'keyless' THEN 'keyless or Q-K=V' END AS kind
+		WHEN variant = 'thin_keys' AND design LIKE '%thin d/4' AND NOT (shape = 'llama-7b' AND n_kv_head < n_head)
+			THEN 'thin-d/4'
+		WHEN variant = 'keyless' THEN 'keyless,Q-K=V' END AS kind
 FROM wide
 ORDER BY scale, ordinal;
 
