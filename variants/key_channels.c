@@ -46,10 +46,20 @@ static int streams(const struct attn_dims *d, const void *config, struct stream_
 	return attn_qkv_streams(d, ((const struct key_channels *)config)->d_keep, table);
 }
 
+// Of weights kept in another type; the memory is that of one row.
+static const real *row_in_reals(const struct attn *a, const struct tensor *w, int row)
+{
+	const struct arena_mark mark = arena_mark(a->tape->scratch);
+	real *x = arena_alloc(a->tape->scratch, (size_t)w->C * sizeof(real));
+	op_read_rows(a->tape, x, w, row, 1);
+	arena_rewind(a->tape->scratch, mark);
+	return x;
+}
+
 static double length(const struct attn *a, int w_at, int b_at, int row)
 {
 	const struct tensor *w = a->param[w_at], *b = a->param[b_at];
-	const real *x = w->x + row * w->t_stride;
+	const real *x = w->x ? w->x + row * w->t_stride : row_in_reals(a, w, row);
 	double part[8] = {0}, sum = b ? (double)b->x[row] * (double)b->x[row] : 0; // parts: as fast as memory
 	for (int i = 0; i + 8 <= w->C; i += 8)
 		for (int j = 0; j < 8; j++)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "harness/num/stored.h"
+
 const struct option cache_options[] = {
         {"k_dtype", OPTION_CHOICE, offsetof(struct cache_config, k_dtype), "f32", 0, 0, DTYPE_CHOICES,
                 "type of cached streams that are read for scores alone", 1},
@@ -176,17 +178,6 @@ static void write_unit(const struct store *s, int b, int i)
 	}
 }
 
-static void read_unit(const struct store *s, real *x, int b, int i)
-{
-	const unsigned char *from = unit_at(s, b, i);
-	for (int c = 0; c < s->elements; c++, from += s->layout.channel_bytes) {
-		real channel[DTYPE_BLOCK];
-		dtype_read(s->layout.dtype, channel, from, DTYPE_BLOCK);
-		for (int t = 0; t < DTYPE_BLOCK; t++)
-			x[(ptrdiff_t)t * s->elements + c] = channel[t];
-	}
-}
-
 // The T new rows of sequence b, from position `first` on.
 static void write_rows(const struct store *s, const struct tensor *rows, int b, int first)
 {
@@ -203,43 +194,25 @@ static void write_rows(const struct store *s, const struct tensor *rows, int b, 
 	}
 }
 
-// Positions from..to-1 of sequence b into x, its row 0; both ends of a unit or of the sequence.
-static void read_rows(const struct store *s, real *x, int b, int from, int to)
+// Its S positions as a tensor, read where they lie; turned into reals by whoever cannot.
+static struct tensor *rows_of(struct tape *tape, const struct store *s, const void *origin, int B, int S)
 {
-	for (int at = from; at < to; at += s->layout.tokens) {
-		real *row = x + (ptrdiff_t)at * s->elements;
-		if (!s->tail)
-			dtype_read(s->layout.dtype, row, unit_at(s, b, at), s->elements);
-		else if (at + DTYPE_BLOCK <= to)
-			read_unit(s, row, b, at / DTYPE_BLOCK);
-		else
-			memcpy(row, tail_at(s, b, at), (size_t)(to - at) * (size_t)s->elements * sizeof(*row));
-	}
-}
-
-// All S positions, dequantised. Blocks of positions are shared out among threads; each is a function of its bytes.
-static struct tensor *read_all(struct tape *tape, const struct store *s, int B, int S)
-{
-	enum { BLOCK = 8 * DTYPE_BLOCK };
-	struct tensor *all = tensor_new(tape, B, S, s->elements);
-	const int n_block = (S + BLOCK - 1) / BLOCK;
-#pragma omp parallel for num_threads(tape->n_thread) if (tape->n_thread > 1) schedule(static)
-	for (int i = 0; i < B * n_block; i++) {
-		const int b = i / n_block, from = i % n_block * BLOCK, to = from + BLOCK < S ? from + BLOCK : S;
-		read_rows(s, all->x + b * all->b_stride, b, from, to);
-	}
+	const ptrdiff_t unit_bytes = (ptrdiff_t)s->layout.unit_bytes;
+	struct stored *stored = arena_alloc(tape->step, sizeof(*stored));
+	struct tensor *all = arena_alloc(tape->step, sizeof(*all));
+	*stored = (struct stored){.dtype = s->layout.dtype,
+	        .at = s->unit,
+	        .b_bytes = s->n_unit * unit_bytes,
+	        .row_bytes = unit_bytes,
+	        .columns = s->elements,
+	        .origin = origin,
+	        .tail = s->tail,
+	        .channel_bytes = (ptrdiff_t)s->layout.channel_bytes};
+	*all = (struct tensor){.B = B, .T = S, .C = s->elements, .t_stride = s->elements, .stored = stored};
+	all->b_stride = s->n_unit * s->layout.tokens * s->elements;
+	if (s->layout.dtype == DTYPE_F32 && tape->mode != TAPE_COUNT)
+		all->x = (real *)(void *)s->unit;
 	return all;
-}
-
-// What typed rows cost: new ones are written as stored, and all are read so and written as reals for those who compute.
-static struct tensor *count(struct tape *tape, const struct store *s, const struct tensor *rows, int S)
-{
-	const double row_bytes = (double)s->layout.unit_bytes / s->layout.tokens;
-	const double real_bytes = (double)s->elements * sizeof(real), n_new = (double)tensor_n_row(rows);
-	struct tally tally = {.read_bytes = n_new * real_bytes + (double)rows->B * S * row_bytes,
-	        .write_bytes = n_new * row_bytes + (double)rows->B * S * real_bytes};
-	tape_count(tape, tally, (struct tally){0});
-	return tensor_new(tape, rows->B, S, s->elements);
 }
 
 struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
@@ -260,19 +233,25 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 	        .tail = layer->tail[stream],
 	        .elements = shape->elements};
 	store.n_unit = cache->capacity / store.layout.tokens;
-	const int is_counting = a->tape->mode == TAPE_COUNT;
-	if (is_counting && store.layout.dtype != DTYPE_F32)
-		return count(a->tape, &store, rows, S);
+	const int is_counting = a->tape->mode == TAPE_COUNT, is_f32 = store.layout.dtype == DTYPE_F32;
+	if (is_counting && !is_f32) {
+		const double n = (double)tensor_n_row(rows),
+		             row_bytes = (double)store.layout.unit_bytes / store.layout.tokens;
+		tape_count(a->tape,
+		        (struct tally){
+		                .read_bytes = n * shape->elements * (double)sizeof(real), .write_bytes = n * row_bytes},
+		        (struct tally){0});
+	}
 	for (int b = 0; b < rows->B && !is_counting; b++)
 		write_rows(&store, rows, b, cache->length);
-	if (store.layout.dtype != DTYPE_F32)
-		return read_all(a->tape, &store, rows->B, S);
-	// f32 is read where it lies.
-	struct tensor *all = arena_zalloc(a->tape->step, sizeof(*all));
-	*all = (struct tensor){.B = rows->B, .T = S, .C = shape->elements, .t_stride = shape->elements};
-	all->b_stride = (ptrdiff_t)cache->capacity * shape->elements;
-	all->x = is_counting ? NULL : (real *)(void *)store.unit;
-	return all;
+	struct tensor *all = rows_of(a->tape, &store, &layer->stream[stream], rows->B, S);
+	if (a->tape->is_decoding)
+		return all;
+	if (is_f32) {
+		all->stored = NULL;
+		return all;
+	}
+	return op_reals(a->tape, all);
 }
 
 int attn_q_position(const struct attn *a)

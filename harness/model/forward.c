@@ -93,6 +93,8 @@ static struct tensor *head_input(struct tape *tape, const struct model *m, struc
 static struct tensor *body(
         struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
 {
+	tape->is_decoding = cache && cache->length && T <= DECODE_ROWS && tape->mode != TAPE_RECORD &&
+	                    tape->backend->attention_stored;
 	struct tensor *x = embed(tape, m, tokens, B, T, cache ? cache->length : 0);
 	if (m->config.dropout_embedding)
 		x = op_dropout(tape, x, m->config.dropout);

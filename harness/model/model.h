@@ -37,7 +37,7 @@ struct model {
 	struct model_param *param; // in memory order
 	long n_number;             // numbers in all parameters, padding left out
 	long n_padded;             // numbers in the block of memory
-	real *x, *dx;              // the block: values and gradients
+	real *x, *dx;              // the block: values and gradients; x is NULL once quantised
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
 	struct tensor *token_bias;                                               // (1, d_model), token_input: one_hot
@@ -57,6 +57,11 @@ void model_clear_gradients(struct model *model);
 // After backward: gradients of parameters that nothing touched become zero.
 void model_settle_gradients(struct model *model);
 
+// New positions a sequence up to which a step through a cache that holds some is decoding (tape.h: is_decoding). Its
+// logits are those of one long forward but for the order of sums: tests hold f32 to 64 units of rounding (2^-24) of
+// the logit, or of 1.
+enum { DECODE_ROWS = 8 };
+
 // tokens (B, T) at positions first..first+T-1, first = cache ? cache->length : 0. Logits (B, n_q, n_vocab) of positions
 // q_from..q_from+n_q-1 of the T; the last layer computes nothing that only others would need. With a cache the new
 // positions are appended to it. tokens must stay valid until tape_backward.
@@ -66,6 +71,11 @@ struct tensor *model_forward(struct tape *tape, struct model *model, const int *
 // recording, tape_backward may follow. row_loss (B * n_q), unless NULL, gets the nats of each.
 struct loss model_loss(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from, int n_q,
         struct cache *cache, const int *targets, double *row_loss);
+
+// Keeps matrices and the token table as `dtype` in memory from arena, each row rounded as dtype_write rounds;
+// positions, biases and gains as they are. Nothing of m lies in the block x any more: its memory may be given back. For
+// inference: m must have no gradients. A folded model is folded first.
+void model_quantize(struct model *model, enum dtype dtype, int n_thread, struct arena *arena);
 
 // The same function in fewer products, for inference (variant.h: fold): a model of its own that shares everything but
 // attention's parameters with m, which must outlive it. 0, or -1 with the sentence why this setting does not fold.

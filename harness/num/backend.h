@@ -82,6 +82,19 @@ double rope_frequency(const struct rope *rope, int i);
 struct column_run {
 	int to, from, n;
 };
+// Products of few rows with weights as they are kept (stored.h), n_part of them side by side: part h, with matrix
+// h * n_matrix / n_part of those stacked in w, is
+//   plain       y (m, n) = x (m, k) w^T + bias,  w (n, k)
+//   transposed  y (m, n) = x (m, k) w,           w (k, n)
+struct stored;
+struct linear_stored {
+	int n_part, n_matrix, m, n, k, is_transposed;
+	const struct stored *w;
+	const real *x, *bias;  // bias (n_part * n) or NULL; plain only
+	ptrdiff_t ldx, x_part; // to the next row, to the next part
+	real *y;
+	ptrdiff_t ldy, y_part;
+};
 struct strided { // values of a (B, rows, C) operand
 	const real *x;
 	ptrdiff_t b_stride, t_stride;
@@ -162,6 +175,13 @@ struct backend {
 	        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
 	        struct strided k, struct strided v, const struct attention_shape *);
 
+	// The two below are for few query rows and may be NULL: ops then take copies in reals and the slots above.
+	// Rows of k and v are read once, as they lie. n_k_head = n_v_head; out does not accumulate.
+	void (*attention_stored)(const struct exec *, struct strided_out out, struct strided q, const struct stored *k,
+	        const struct stored *v, const struct attention_shape *);
+	// A number of y has the same bits whatever m is.
+	void (*linear_stored)(const struct exec *, const struct linear_stored *);
+
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
 	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out; it may be logits.
 	void (*cross_entropy)(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
@@ -174,6 +194,8 @@ struct backend {
 };
 
 extern const struct backend backend_cpu;
+// The same with the portable kernels where backend_cpu chooses by processor at run time: for tests.
+extern const struct backend backend_cpu_portable;
 
 #ifdef __cplusplus
 }

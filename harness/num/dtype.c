@@ -241,3 +241,19 @@ void dtype_read(enum dtype dtype, real *x, const void *row, int n)
 	f->read(block, from, n - at);
 	reals_of_floats(x + at, block, n - at);
 }
+
+void dtype_read_columns(enum dtype dtype, real *x, const void *row, int n, int from, int count)
+{
+	const struct format *f = &formats[dtype];
+	if (!f->read) {
+		memcpy(x, (const real *)row + from, (size_t)count * sizeof(*x));
+		return;
+	}
+	for (int at = from / N * N; at < from + count; at += N) {
+		float block[N];
+		f->read(block, (const unsigned char *)row + (ptrdiff_t)(at / N) * (ptrdiff_t)block_bytes(f, N),
+		        n - at < N ? n - at : N);
+		const int first = at > from ? at : from, last = at + N < from + count ? at + N : from + count;
+		reals_of_floats(x + first - from, block + first - at, last - first);
+	}
+}

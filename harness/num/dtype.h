@@ -28,6 +28,8 @@ size_t dtype_row_bytes(enum dtype dtype, int n);
 // may lie at any address.
 void dtype_write(enum dtype dtype, void *row, const real *x, int n);
 void dtype_read(enum dtype dtype, real *x, const void *row, int n);
+// Numbers from..from+count-1 alone of a row of n.
+void dtype_read_columns(enum dtype dtype, real *x, const void *row, int n, int from, int count);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #ifndef KVLAB_NUM_OP_H
 #define KVLAB_NUM_OP_H
 #include "harness/num/backend.h"
+#include "harness/num/stored.h"
 #include "harness/num/tape.h"
 #ifdef __cplusplus
 extern "C" {
@@ -90,12 +91,26 @@ struct loss op_linear_cross_entropy(
         struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *b, const int *targets, double *row_loss);
 
 // --- for op files --------------------------------------------------------------------------------------------
+// x itself, or, where its rows are kept in another type (stored.h), a copy in reals, turned if they are to be.
+struct tensor *op_reals(struct tape *tape, struct tensor *x);
+// Rows from..from+n-1 of a stored matrix, as reals, to x (n, C).
+void op_read_rows(const struct tape *tape, real *x, const struct tensor *stored, int from, int n);
+// Rows of a product up to which linear_stored reads weights faster than copying or packing them would.
+enum { OP_FEW_ROWS = 32 };
+// 1 when a product of m rows with w goes by linear_stored.
+int op_is_few(const struct tape *tape, const struct tensor *w, long m);
+// w's rows as they lie, stored or not.
+struct stored op_stored(const struct tensor *w);
+// Bytes of n rows of w.
+double op_row_bytes(const struct tensor *w, double n);
 // x itself when its rows follow each other without gaps, else a copy.
 struct tensor *op_packed(struct tape *tape, struct tensor *x);
 // 1 when t's gradient already holds a value and must be added to; marks it live.
 int op_gradient_take(struct tensor *t);
 // Writes zeros to t's gradient, live or not.
 void op_gradient_clear(struct tensor *t);
+// Of products and attention; of everything else: one thread while decoding, whose few rows are not worth a fork.
+struct exec op_exec_wide(const struct tape *tape);
 struct exec op_exec(const struct tape *tape);
 static inline struct strided op_values(const struct tensor *t)
 {

@@ -49,13 +49,21 @@ static double n_pair(const struct attention_shape *s)
 	return pairs;
 }
 
-static void count(struct tape *tape, const struct attention_shape *s, const struct tensor *key_bias)
+static void count(
+        struct tape *tape, const struct attention_shape *s, const struct tensor *key_bias, double stored_bytes)
 {
 	// By convention 5 FLOPs a score for the softmax, 4 more in backward; products at 2 a multiply-add. A bias is
 	// one addition a score, in backward another one for its gradient.
 	double pairs = n_pair(s) * s->B * s->n_head, rows = (double)s->B * s->T, positions = (double)s->B * s->S;
 	double q = rows * s->n_head * s->d_qk, out = rows * s->n_head * s->d_v;
 	double k = positions * s->n_k_head * s->d_qk, v = positions * s->n_v_head * s->d_v;
+	if (stored_bytes >= 0) { // decoding: as they lie
+		tape_count(tape,
+		        (struct tally){pairs * (2.0 * s->d_qk + 2.0 * s->d_v + 5), op_bytes(q) + stored_bytes,
+		                op_bytes(out), pairs * (s->d_qk + s->d_v)},
+		        (struct tally){0});
+		return;
+	}
 	double bias = key_bias ? (double)key_bias->T * key_bias->C : 0, biased = key_bias ? 1 : 0;
 	struct tally forward = {pairs * (2.0 * s->d_qk + 2.0 * s->d_v + 5 + biased), op_bytes(q + k + v + bias),
 	        op_bytes(out), pairs * (s->d_qk + s->d_v)};
@@ -63,6 +71,22 @@ static void count(struct tape *tape, const struct attention_shape *s, const stru
 	        op_bytes(q + k + v + 2 * out + bias), op_bytes(q + k + v + bias),
 	        pairs * (3.0 * s->d_qk + 2.0 * s->d_v)};
 	tape_count(tape, forward, backward);
+}
+
+// Few query rows over a cache: the rows are attended to as they lie, if the backend can.
+static int is_stored(
+        const struct tape *tape, const struct tensor *k, const struct tensor *v, const struct attention_shape *s)
+{
+	return tape->is_decoding && k->stored && v->stored && !v->stored->tail && !v->stored->turn &&
+	       s->n_k_head == s->n_v_head && tape->backend->attention_stored;
+}
+
+// Bytes of the cached rows: once where values lie in the rows that keys are.
+static double stored_bytes(const struct tensor *k, const struct tensor *v)
+{
+	const double rows = (double)tensor_n_row(k);
+	const int is_one = k->stored->origin == v->stored->origin;
+	return op_row_bytes(k, rows) + (is_one ? 0 : op_row_bytes(v, rows));
 }
 
 struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct tensor *k, struct tensor *v,
@@ -83,14 +107,22 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 		shape.key_bias = key_bias->x;
 		shape.key_bias_stride = key_bias->T == 1 ? 0 : key_bias->t_stride;
 	}
+	q = op_reals(tape, q);
 	struct tensor *out = tensor_new(tape, q->B, q->T, shape.n_head * shape.d_v);
-	if (tape->mode == TAPE_COUNT) {
-		count(tape, &shape, key_bias);
+	if (is_stored(tape, k, v, &shape)) {
+		if (tape->mode == TAPE_COUNT)
+			return count(tape, &shape, key_bias, stored_bytes(k, v)), out;
+		const struct exec exec = op_exec_wide(tape);
+		tape->backend->attention_stored(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0},
+		        op_values(q), k->stored, v->stored, &shape);
 		return out;
 	}
+	k = op_reals(tape, k), v = op_reals(tape, v);
+	if (tape->mode == TAPE_COUNT)
+		return count(tape, &shape, key_bias, -1), out;
 	struct attention *a = tape_record(tape, attention_backward, sizeof(*a));
 	real *lse = a ? arena_alloc(tape->step, (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
-	const struct exec exec = op_exec(tape);
+	const struct exec exec = op_exec_wide(tape);
 	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse,
 	        op_values(q), op_values(k), op_values(v), &shape);
 	if (a)

@@ -63,6 +63,7 @@ struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int 
 		else
 			run[n_run++] = (struct column_run){j, index[j], 1};
 	}
+	x = op_reals(tape, x);
 	struct tensor *out = tensor_new(tape, x->B, x->T, n);
 	copy_runs(tape, out, x, run, n_run, 0);
 	return out;
@@ -79,6 +80,7 @@ struct tensor *op_join(struct tape *tape, struct tensor *a, struct tensor *b, in
 		run[h] = (struct column_run){h * d, h * d_a, d_a};
 		run_b[h] = (struct column_run){h * d + d_a, n_b_head == 1 ? 0 : h * d_b, d_b};
 	}
+	a = op_reals(tape, a), b = op_reals(tape, b);
 	struct tensor *out = tensor_new(tape, a->B, a->T, n_head * d);
 	copy_runs(tape, out, a, run, n_head, 1);
 	copy_runs(tape, out, b, run_b, n_head, n_b_head == n_head);

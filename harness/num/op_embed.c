@@ -31,11 +31,21 @@ struct tensor *op_embed(
 	struct tensor *out = tensor_new(tape, B, T, table->C);
 	double n = (double)B * T * table->C;
 	if (tape->mode == TAPE_COUNT) {
-		tape_count(tape, (struct tally){position ? n : 0, op_bytes(position ? 2 * n : n), op_bytes(n)},
+		const double read = op_row_bytes(table, (double)B * T) + (position ? op_bytes(n) : 0);
+		tape_count(tape, (struct tally){position ? n : 0, read, op_bytes(n)},
 		        (struct tally){position ? 2 * n : n, op_bytes(n), op_bytes(position ? 2 * n : n)});
 		return out;
 	}
 	const struct exec exec = op_exec(tape);
+	if (table->stored) { // its rows as a table of their own
+		struct tensor *rows = tensor_new(tape, 1, B * T, table->C);
+		int *numbers = arena_alloc(tape->step, (size_t)B * (size_t)T * sizeof(*numbers));
+		for (int i = 0; i < B * T; i++) {
+			op_read_rows(tape, rows->x + i * rows->t_stride, table, tokens[i], 1);
+			numbers[i] = i;
+		}
+		table = rows, tokens = numbers;
+	}
 	tape->backend->embed(&exec, out->x, table->x, position ? position->x : NULL, tokens, B, T, table->C, first);
 	struct embed *e = tape_record(tape, embed_backward, sizeof(*e));
 	if (e)

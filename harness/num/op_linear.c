@@ -5,7 +5,7 @@
 #include "harness/base/err.h"
 #include "harness/num/op.h"
 
-enum { MAPS = 8 };
+enum { MAPS = 8, STORED_ROWS = 1024 };
 
 // One product: the columns of `whole` are the outputs of n_map maps whose weights are neighbours in memory.
 struct linear_group {
@@ -105,19 +105,79 @@ static const real *group_bias(struct tape *tape, const struct linear_group *g)
 static void count(struct tape *tape, const struct linear_group *g, int has_bias)
 {
 	double m = (double)tensor_n_row(g->x), n = g->whole->C, k = g->x->C;
-	struct tally forward = {2 * m * n * k + (has_bias ? m * n : 0), op_bytes(m * k + n * k + (has_bias ? n : 0)),
-	        op_bytes(m * n), m * n * k};
+	struct tally forward = {2 * m * n * k + (has_bias ? m * n : 0),
+	        op_bytes(m * k + (has_bias ? n : 0)) + op_row_bytes(g->w[0], n), op_bytes(m * n), m * n * k};
 	// dw always; dx unless the input is data; db is one addition a row.
 	struct tally backward = {4 * m * n * k + (has_bias ? m * n : 0), op_bytes(2 * m * n + m * k + n * k),
 	        op_bytes(m * k + n * k + (has_bias ? n : 0)), 2 * m * n * k};
 	tape_count(tape, forward, backward);
 }
 
+// Few rows: weights are read as they lie.
+static void multiply_few(struct tape *tape, const struct linear_group *g, const real *bias)
+{
+	const struct stored w = op_stored(g->w[0]);
+	const struct exec exec = op_exec_wide(tape);
+	const struct linear_stored linear = {.n_part = 1,
+	        .n_matrix = 1,
+	        .m = (int)tensor_n_row(g->x),
+	        .n = g->whole->C,
+	        .k = g->x->C,
+	        .w = &w,
+	        .x = g->x->x,
+	        .ldx = g->x->t_stride,
+	        .bias = bias,
+	        .y = g->whole->x,
+	        .ldy = g->whole->C};
+	tape->backend->linear_stored(&exec, &linear);
+}
+
+static void multiply(struct tape *tape, const struct linear_group *g)
+{
+	const real *bias = group_bias(tape, g);
+	if (op_is_few(tape, g->w[0], tensor_n_row(g->x))) {
+		multiply_few(tape, g, bias);
+		return;
+	}
+	struct gemm gemm = {.form = GEMM_NT,
+	        .m = (int)tensor_n_row(g->x),
+	        .n = g->whole->C,
+	        .k = g->x->C,
+	        .a = g->x->x,
+	        .lda = g->x->t_stride,
+	        .b = g->w[0]->x,
+	        .ldb = g->x->C,
+	        .bias = bias,
+	        .c = g->whole->x,
+	        .ldc = g->whole->C};
+	const struct exec exec = op_exec_wide(tape);
+	if (!g->w[0]->stored) {
+		tape->backend->gemm(&exec, &gemm);
+		return;
+	}
+	// Stored weights: a copy in reals, some rows at a time, each a product of its own.
+	const struct arena_mark mark = arena_mark(tape->scratch);
+	const int at_once = gemm.n < STORED_ROWS ? gemm.n : STORED_ROWS;
+	real *copy = arena_alloc(tape->scratch, (size_t)at_once * (size_t)gemm.k * sizeof(real));
+	struct stored rows = *g->w[0]->stored; // of all maps of the group
+	const struct tensor whole = {.B = 1, .T = g->whole->C, .C = gemm.k, .stored = &rows};
+	for (int from = 0; from < g->whole->C; from += at_once) {
+		gemm.n = g->whole->C - from < at_once ? g->whole->C - from : at_once;
+		op_read_rows(tape, copy, &whole, from, gemm.n);
+		gemm.b = copy;
+		gemm.c = g->whole->x + from;
+		gemm.bias = bias ? bias + from : NULL;
+		tape->backend->gemm(&exec, &gemm);
+	}
+	arena_rewind(tape->scratch, mark);
+}
+
 // Runs maps 0..n-1 as one product. Their weights are neighbours in memory.
 static void linear_group(struct tape *tape, int n, const struct linear_map *map, struct tensor **y)
 {
 	// Sequences that are not evenly spaced (rows of a cache) are copied, so that the whole is one matrix.
-	struct tensor *x = tensor_is_matrix(map[0].x) ? map[0].x : op_packed(tape, map[0].x);
+	struct tensor *x = op_reals(tape, map[0].x);
+	x = tensor_is_matrix(x) ? x : op_packed(tape, x);
 	struct linear_group group = {.x = x, .n_map = n}, *g = &group;
 	if (tape->mode == TAPE_RECORD)
 		g = tape_record(tape, linear_backward, sizeof(group));
@@ -148,23 +208,14 @@ static void linear_group(struct tape *tape, int n, const struct linear_map *map,
 		count(tape, g, has_bias);
 		return;
 	}
-	struct gemm gemm = {.form = GEMM_NT,
-	        .m = (int)tensor_n_row(g->x),
-	        .n = columns,
-	        .k = g->x->C,
-	        .a = g->x->x,
-	        .lda = g->x->t_stride,
-	        .b = g->w[0]->x,
-	        .ldb = g->x->C,
-	        .bias = group_bias(tape, g),
-	        .c = g->whole->x,
-	        .ldc = columns};
-	const struct exec exec = op_exec(tape);
-	tape->backend->gemm(&exec, &gemm);
+	multiply(tape, g);
 }
 
 static int are_neighbours(const struct linear_map *a, const struct linear_map *b)
 {
+	const struct stored *s = a->w->stored, *t = b->w->stored;
+	if (s || t)
+		return s && t && a->x == b->x && s->dtype == t->dtype && s->at + a->w->T * s->row_bytes == t->at;
 	return a->x == b->x && a->w->x + (ptrdiff_t)a->w->T * a->w->C == b->w->x &&
 	       (a->w->dx ? a->w->dx + (ptrdiff_t)a->w->T * a->w->C == b->w->dx : !b->w->dx);
 }

@@ -65,6 +65,28 @@ static void linear_heads_backward(struct tape *tape, void *args)
 	}
 }
 
+static struct tensor *few_rows(struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *y, int n_head,
+        int n_matrix, int is_transposed)
+{
+	const struct stored stored = op_stored(w);
+	const struct exec exec = op_exec_wide(tape);
+	const struct linear_stored linear = {.n_part = n_head,
+	        .n_matrix = n_matrix,
+	        .m = (int)tensor_n_row(x),
+	        .n = y->C / n_head,
+	        .k = x->C / n_head,
+	        .is_transposed = is_transposed,
+	        .w = &stored,
+	        .x = x->x,
+	        .ldx = x->t_stride,
+	        .x_part = x->C / n_head,
+	        .y = y->x,
+	        .ldy = y->t_stride,
+	        .y_part = y->C / n_head};
+	tape->backend->linear_stored(&exec, &linear);
+	return y;
+}
+
 struct tensor *op_linear_heads(
         struct tape *tape, struct tensor *x, struct tensor *w, int n_head, int n_matrix, int is_transposed)
 {
@@ -72,17 +94,21 @@ struct tensor *op_linear_heads(
 	if (n_matrix < 1 || n_head % n_matrix || w->T % n_matrix || x->C != n_head * from)
 		BUG("linear_heads: %d matrices in (%d, %d) for %d heads in %d columns%s", n_matrix, w->T, w->C, n_head,
 		        x->C, is_transposed ? ", transposed" : "");
+	x = op_reals(tape, x);
 	x = tensor_is_matrix(x) ? x : op_packed(tape, x);
 	struct tensor *y = tensor_new(tape, x->B, x->T, n_head * (is_transposed ? w->C : n_out));
 	const double rows = (double)tensor_n_row(x), macs = rows * n_head * n_out * w->C;
 	const double n_x = rows * x->C, n_y = rows * y->C, n_w = (double)w->T * w->C;
 	if (tape->mode == TAPE_COUNT) {
-		tape_count(tape, (struct tally){2 * macs, op_bytes(n_x + n_w), op_bytes(n_y), macs},
+		tape_count(tape, (struct tally){2 * macs, op_bytes(n_x) + op_row_bytes(w, w->T), op_bytes(n_y), macs},
 		        (struct tally){4 * macs, op_bytes(2 * n_y + n_x + n_w), op_bytes(n_x + n_w), 2 * macs});
 		return y;
 	}
+	if (op_is_few(tape, w, tensor_n_row(x)))
+		return few_rows(tape, x, w, y, n_head, n_matrix, is_transposed);
+	w = op_reals(tape, w);
 	const struct linear_heads l = {x, w, y, n_head, n_matrix, is_transposed};
-	const struct exec exec = op_exec(tape);
+	const struct exec exec = op_exec_wide(tape);
 	for (int h = 0; h < n_head; h++) {
 		const struct head at = head_at(&l, h);
 		const struct gemm gemm = {.form = is_transposed ? GEMM_NN : GEMM_NT,

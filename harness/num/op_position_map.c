@@ -70,6 +70,7 @@ struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w
 {
 	if (w->B != 1 || (w->T != 1 && w->T != n_head) || q->C % n_head)
 		BUG("map_gain: weights (%d, %d, %d) for %d heads in %d columns", w->B, w->T, w->C, n_head, q->C);
+	q = op_reals(tape, q), w = op_reals(tape, w);
 	struct tensor *out = tensor_new(tape, q->B, q->T, q->C);
 	const double n = (double)tensor_n_row(q) * q->C, n_w = (double)w->T * w->C;
 	if (tape->mode == TAPE_COUNT) {
@@ -140,6 +141,7 @@ struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b
 	const struct cut cut = cut_of(kind, w->C);
 	if (w->B != 1 || w->C < 1 || (b && (b->T != 1 || b->C != w->T)))
 		BUG("map_bias: weights (%d, %d, %d)", w->B, w->T, w->C);
+	w = op_reals(tape, w);
 	struct tensor *out = tensor_new(tape, 1, w->T, S);
 	const double macs = (double)w->T * S * cut.n_key, n_out = (double)w->T * S, n_b = b ? w->T : 0;
 	if (tape->mode == TAPE_COUNT) {

@@ -35,12 +35,33 @@ static void rope_backward(struct tape *tape, void *args)
 	tape->backend->rope(&exec, dx, op_gradient(a->out), a->x->B, a->x->T, a->x->C, &back);
 }
 
+// Cached rows are not copied: who reads them turns them.
+static struct tensor *turned_when_read(struct tape *tape, const struct tensor *x, const struct rope *rope)
+{
+	struct tensor *out = arena_alloc(tape->step, sizeof(*out));
+	struct stored *stored = arena_alloc(tape->step, sizeof(*stored));
+	struct rope *turn = arena_alloc(tape->step, sizeof(*turn));
+	*turn = *rope;
+	*stored = *x->stored;
+	stored->turn = turn;
+	*out = *x;
+	out->x = NULL;
+	out->stored = stored;
+	if (tape->mode == TAPE_COUNT)
+		tape_count(tape, (struct tally){.flops = 3.0 * (double)tensor_n_row(x) * rope->n_head * rope->n_rotary},
+		        (struct tally){0});
+	return out;
+}
+
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope)
 {
 	if (rope->n_rotary % 2 || x->C % rope->n_head || rope->from + rope->n_rotary > x->C / rope->n_head ||
 	        rope->n_ladder < 1)
 		BUG("rope: %d rotated numbers from %d on in heads of %d, ladder of %d", rope->n_rotary, rope->from,
 		        x->C / rope->n_head, rope->n_ladder);
+	if (x->stored && tape->is_decoding && !x->stored->turn)
+		return turned_when_read(tape, x, rope);
+	x = op_reals(tape, x);
 	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
 	double n = (double)tensor_n_row(x) * x->C, rotated = (double)tensor_n_row(x) * rope->n_head * rope->n_rotary;
 	if (tape->mode == TAPE_COUNT) {

@@ -45,6 +45,7 @@ struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n)
 {
 	if (from < 0 || n < 1 || from + n > x->T)
 		BUG("rows %d..%d of sequences of %d", from, from + n, x->T);
+	x = op_reals(tape, x);
 	if (n == x->T && tensor_is_matrix(x))
 		return x;
 	return copy_rows(tape, x, from, n);
@@ -52,5 +53,6 @@ struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n)
 
 struct tensor *op_packed(struct tape *tape, struct tensor *x)
 {
+	x = op_reals(tape, x);
 	return tensor_is_matrix(x) && x->t_stride == x->C ? x : copy_rows(tape, x, 0, x->T);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "harness/base/err.h"
+#include "harness/num/stored.h"
 
 struct record {
 	struct record *previous;
@@ -15,7 +16,7 @@ void tape_begin(struct tape *tape, enum tape_mode mode)
 {
 	tape->mode = mode;
 	tape->last = NULL;
-	tape->dropout_site = 0;
+	tape->dropout_site = tape->is_decoding = 0;
 	tape->forward = tape->backward = (struct tally){0, 0, 0};
 	tape->tensor_bytes = 0;
 }
@@ -79,8 +80,26 @@ static struct tensor *view_of(struct tape *tape, struct tensor *whole, ptrdiff_t
 	}
 	*view = *whole;
 	view->is_own = 0;
+	if (whole->stored && !whole->x)
+		BUG("a view of rows that are kept in another type");
+	view->stored = NULL;
 	view->x = whole->x ? whole->x + offset : NULL;
 	view->dx = whole->dx ? whole->dx + offset : NULL;
+	return view;
+}
+
+static struct tensor *stored_columns(struct tape *tape, const struct tensor *whole, int from, int n)
+{
+	struct tensor *view = arena_alloc(tape->step, sizeof(*view));
+	struct stored *stored = arena_alloc(tape->step, sizeof(*stored));
+	if (whole->stored->turn)
+		BUG("columns of rows that are turned when read");
+	*stored = *whole->stored;
+	stored->from += from;
+	*view = *whole;
+	view->C = n;
+	view->x = whole->x ? whole->x + from : NULL;
+	view->stored = stored;
 	return view;
 }
 
@@ -88,6 +107,8 @@ struct tensor *tensor_columns(struct tape *tape, struct tensor *whole, int from,
 {
 	if (from < 0 || n < 0 || from + n > whole->C)
 		BUG("columns %d..%d of a tensor of %d", from, from + n, whole->C);
+	if (whole->stored)
+		return stored_columns(tape, whole, from, n);
 	struct tensor *view = view_of(tape, whole, from);
 	view->C = n;
 	return view;

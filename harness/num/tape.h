@@ -19,13 +19,15 @@ extern "C" {
 // B sequences of T rows of C numbers: element (b, t, c) is at x[b * b_stride + t * t_stride + c].
 // A weight matrix (out, in) is B = 1, T = out, C = in; a vector is B = T = 1.
 // A view shares the memory of another tensor; values and gradients have the same layout.
+struct stored;
 struct tensor {
 	int B, T, C;
 	ptrdiff_t b_stride, t_stride;
-	real *x;     // values; NULL when counting
-	real *dx;    // gradient of the loss; NULL where none is wanted
-	int is_own;  // made by tensor_new: nobody else looks at the memory of its gradient
-	int is_live; // the gradient holds a value: add to it. Otherwise it is undefined: write it
+	real *x;                     // values; NULL when counting
+	real *dx;                    // gradient of the loss; NULL where none is wanted
+	int is_own;                  // made by tensor_new: nobody else looks at the memory of its gradient
+	int is_live;                 // the gradient holds a value: add to it. Otherwise it is undefined: write it
+	const struct stored *stored; // rows that are kept in another type (stored.h): x is NULL then. NULL: reals
 };
 
 // FLOPs count a multiply-add as two; macs are the multiply-adds of matrix products alone (what papers call MACs).
@@ -51,6 +53,9 @@ struct tape {
 	// Dropout is keyed by (seed, step, site); site counts the dropout ops since tape_begin.
 	unsigned long long dropout_seed, dropout_step;
 	int dropout_site;
+	// A few new rows are computed through a cache: ops take the kernels for few rows, which read weights and cached
+	// rows once, as they lie, and add up in another order than training's. tape_begin clears it.
+	int is_decoding;
 };
 
 // Empties the tape and sets the mode. Does not touch the arenas.

@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "harness/num/cpu/cpu.h"
 
-const struct backend backend_cpu = {
-        .name = "cpu",
-        .library = cpu_library,
-        .gemm = cpu_gemm,
-        .column_sum = cpu_column_sum,
-        .embed = cpu_embed,
-        .embed_backward = cpu_embed_backward,
-        .norm = cpu_norm,
-        .norm_backward = cpu_norm_backward,
-        .unary = cpu_unary,
-        .unary_backward = cpu_unary_backward,
-        .swiglu = cpu_swiglu,
-        .swiglu_backward = cpu_swiglu_backward,
-        .add = cpu_add,
-        .copy = cpu_copy,
-        .dropout = cpu_dropout,
-        .copy_columns = cpu_copy_columns,
-        .scale_heads = cpu_scale_heads,
-        .dot_heads = cpu_dot_heads,
-        .rope = cpu_rope,
-        .attention = cpu_attention,
-        .attention_backward = cpu_attention_backward,
-        .cross_entropy = cpu_cross_entropy,
-        .sum_squares = cpu_sum_squares,
-        .adam = cpu_adam,
-};
+// Slots that both tables share.
+#define SLOTS                                                                                                          \
+	.library = cpu_library, .gemm = cpu_gemm, .column_sum = cpu_column_sum, .embed = cpu_embed,                    \
+	.embed_backward = cpu_embed_backward, .norm = cpu_norm, .norm_backward = cpu_norm_backward,                    \
+	.unary = cpu_unary, .unary_backward = cpu_unary_backward, .swiglu = cpu_swiglu,                                \
+	.swiglu_backward = cpu_swiglu_backward, .add = cpu_add, .copy = cpu_copy, .dropout = cpu_dropout,              \
+	.copy_columns = cpu_copy_columns, .scale_heads = cpu_scale_heads, .dot_heads = cpu_dot_heads,                  \
+	.rope = cpu_rope, .attention = cpu_attention, .attention_backward = cpu_attention_backward,                    \
+	.cross_entropy = cpu_cross_entropy, .sum_squares = cpu_sum_squares, .adam = cpu_adam
+
+// In the double flavour nothing decodes: attention and products go by the slots above.
+#ifdef KVLAB_DOUBLE
+#define STORED(kernels)
+#else
+#define STORED(kernels) .attention_stored = cpu_attention_stored##kernels, .linear_stored = cpu_linear_stored##kernels
+#endif
+
+const struct backend backend_cpu = {.name = "cpu", SLOTS, STORED()};
+const struct backend backend_cpu_portable = {.name = "cpu, portable", SLOTS, STORED(_portable)};

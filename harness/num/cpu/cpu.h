@@ -2,6 +2,8 @@
 // The CPU backend's kernels, one file per concern; backend_cpu.c lists them. Contracts are those of backend.h.
 #ifndef KVLAB_NUM_CPU_CPU_H
 #define KVLAB_NUM_CPU_CPU_H
+#include <omp.h>
+
 #include "harness/num/backend.h"
 
 // Rows per block where work is cut for threads or partial sums: part of the results' bits, so it is fixed.
@@ -10,6 +12,11 @@ enum { CPU_ROW_BLOCK = 64 };
 static inline int cpu_min(int a, int b)
 {
 	return a < b ? a : b;
+}
+// Of the parallel region that is running.
+static inline int cpu_thread(void)
+{
+	return omp_get_thread_num();
 }
 static inline int cpu_blocks(long n, int block)
 {
@@ -52,6 +59,13 @@ void cpu_attention(const struct exec *, struct strided_out out, real *lse, struc
 void cpu_attention_backward(const struct exec *, struct strided_out dq, struct strided_out dk, struct strided_out dv,
         struct strided dout, struct strided out, const real *lse, struct strided q, struct strided k, struct strided v,
         const struct attention_shape *);
+
+void cpu_attention_stored(const struct exec *, struct strided_out out, struct strided q, const struct stored *k,
+        const struct stored *v, const struct attention_shape *);
+void cpu_attention_stored_portable(const struct exec *, struct strided_out out, struct strided q,
+        const struct stored *k, const struct stored *v, const struct attention_shape *);
+void cpu_linear_stored(const struct exec *, const struct linear_stored *);
+void cpu_linear_stored_portable(const struct exec *, const struct linear_stored *);
 
 void cpu_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
         const int *targets, int m, int n, double grad_scale);

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// The two inner kernels of decoding: few vectors times rows as they lie in memory, in the type that they are kept in.
+// Products with weights, scores and weighted averages are made of them. Twice compiled: with AVX2, FMA and F16C
+// (rows_avx2.c) and for any processor (rows_portable.c); which one runs is chosen at run time.
+//
+// Rows begin with the first number that is wanted; q8 and q4 take d in whole blocks of DTYPE_BLOCK. A number of the
+// result depends on its own operands alone: not on m, n, or where its row stands.
+#ifndef KVLAB_NUM_CPU_ROWS_H
+#define KVLAB_NUM_CPU_ROWS_H
+#include "harness/num/dtype.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct rows {
+	const unsigned char *at;
+	ptrdiff_t row_bytes;
+	int n, d;        // rows, numbers of each
+	ptrdiff_t ahead; // what lies so many bytes on is fetched from memory meanwhile; 0: nothing
+};
+
+struct row_kernels {
+	const char *name;
+	// out (m, n) = x (m, d) rows^T
+	void (*dot[N_DTYPE])(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows);
+	// out (m, d) += w (m, n) rows
+	void (*sum[N_DTYPE])(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows);
+};
+
+extern const struct row_kernels rows_portable;
+extern const struct row_kernels rows_avx2; // its kernels are NULL where the compiler does not know AVX2
+// What this processor runs.
+const struct row_kernels *rows_best(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// The text of both sets of row kernels (rows.h): rows_avx2.c and rows_portable.c say how eight numbers of each type
+// become a vector (block_scale, block_load, load_part) and include this. Every function is compiled for a constant
+// type and constant numbers of vectors and rows, so that eight sums stay in registers.
+#ifndef KVLAB_NUM_CPU_ROWS_TEMPLATE_H
+#define KVLAB_NUM_CPU_ROWS_TEMPLATE_H
+
+enum { BLOCK = DTYPE_BLOCK, VECTORS = DTYPE_BLOCK / VEC, SUMS = 8, LINE = 64 };
+#define ALWAYS_INLINE __attribute__((always_inline)) static inline
+
+static const int block_bytes[N_DTYPE] = {[DTYPE_F32] = 4 * BLOCK,
+        [DTYPE_F16] = 2 * BLOCK,
+        [DTYPE_BF16] = 2 * BLOCK,
+        [DTYPE_Q8] = 2 + BLOCK,
+        [DTYPE_Q4] = 4 + BLOCK / 2};
+
+ALWAYS_INLINE void fetch(const unsigned char *block, ptrdiff_t ahead, const enum dtype type)
+{
+	for (int at = 0; at < block_bytes[type]; at += LINE)
+		__builtin_prefetch(block + ahead + at, 0, 2);
+}
+
+// Sum of the lanes of each of eight vectors, all by the same tree.
+ALWAYS_INLINE vec sums_of(const vec v[SUMS])
+{
+	const vec_mask even = {0, 2, 8, 10, 4, 6, 12, 14}, odd = {1, 3, 9, 11, 5, 7, 13, 15};
+	const vec_mask low = {0, 1, 2, 3, 8, 9, 10, 11}, high = {4, 5, 6, 7, 12, 13, 14, 15};
+	vec pair[4], four[2];
+	for (int i = 0; i < 4; i++)
+		pair[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], even) +
+		          __builtin_shuffle(v[2 * i], v[2 * i + 1], odd);
+	for (int i = 0; i < 2; i++)
+		four[i] = __builtin_shuffle(pair[2 * i], pair[2 * i + 1], even) +
+		          __builtin_shuffle(pair[2 * i], pair[2 * i + 1], odd);
+	return __builtin_shuffle(four[0], four[1], low) + __builtin_shuffle(four[0], four[1], high);
+}
+
+// m vectors and r rows, m * r at most SUMS.
+ALWAYS_INLINE void dot_tile(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, const unsigned char *at,
+        const struct rows *rows, const enum dtype type, const int m, const int r)
+{
+	const int n_block = rows->d / BLOCK;
+	vec sum[SUMS] = {{0}};
+	for (int c = 0; c < n_block; c++) {
+		const unsigned char *block[SUMS];
+		struct scale scale[SUMS];
+		for (int j = 0; j < r; j++) {
+			block[j] = at + j * rows->row_bytes + (ptrdiff_t)c * block_bytes[type];
+			scale[j] = block_scale(block[j], type);
+			if (rows->ahead)
+				fetch(block[j], rows->ahead, type);
+		}
+		for (int v = 0; v < VECTORS; v++) {
+			vec w[SUMS];
+			for (int j = 0; j < r; j++)
+				w[j] = block_load(block[j], v, scale[j], type);
+			for (int i = 0; i < m; i++) {
+				const vec xi = vec_load(x + i * ldx + c * BLOCK + v * VEC);
+				for (int j = 0; j < r; j++)
+					sum[i * r + j] += xi * w[j];
+			}
+		}
+	}
+	for (int p = n_block * BLOCK; p < rows->d; p += VEC) {
+		const int n = rows->d - p < VEC ? rows->d - p : VEC;
+		for (int i = 0; i < m; i++)
+			for (int j = 0; j < r; j++)
+				sum[i * r + j] += vec_load_first(x + i * ldx + p, n) *
+				                  load_part(at + j * rows->row_bytes, p, n, type);
+	}
+	const vec total = sums_of(sum);
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < r; j++)
+			out[i * ldo + j] = total[i * r + j];
+}
+
+ALWAYS_INLINE void dot(
+        real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows, const enum dtype type)
+{
+	int j = 0;
+	for (; j + SUMS <= rows->n; j += SUMS) {
+		const unsigned char *at = rows->at + j * rows->row_bytes;
+		int i = 0;
+		for (; i + 4 <= m; i += 4)
+			for (int two = 0; two < SUMS; two += 2)
+				dot_tile(out + i * ldo + j + two, ldo, x + i * ldx, ldx, at + two * rows->row_bytes,
+				        rows, type, 4, 2);
+		for (; i + 2 <= m; i += 2)
+			for (int four = 0; four < SUMS; four += 4)
+				dot_tile(out + i * ldo + j + four, ldo, x + i * ldx, ldx, at + four * rows->row_bytes,
+				        rows, type, 2, 4);
+		if (i < m)
+			dot_tile(out + i * ldo + j, ldo, x + i * ldx, ldx, at, rows, type, 1, 8);
+	}
+	for (; j < rows->n; j++)
+		for (int i = 0; i < m; i++)
+			dot_tile(out + i * ldo + j, ldo, x + i * ldx, ldx, rows->at + j * rows->row_bytes, rows, type,
+			        1, 1);
+}
+
+// m vectors of weights; nv vectors of columns from block c on, m * nv at most SUMS.
+ALWAYS_INLINE void sum_tile(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, const struct rows *rows, int c,
+        const enum dtype type, const int m, const int nv)
+{
+	vec sum[SUMS];
+	for (int i = 0; i < m; i++)
+		for (int v = 0; v < nv; v++)
+			sum[i * nv + v] = vec_load(out + i * ldo + c * BLOCK + v * VEC);
+	const unsigned char *block = rows->at + (ptrdiff_t)c * block_bytes[type];
+	for (int j = 0; j < rows->n; j++, block += rows->row_bytes)
+		for (int b = 0; b < nv / VECTORS; b++) {
+			const unsigned char *at = block + (ptrdiff_t)b * block_bytes[type];
+			const struct scale scale = block_scale(at, type);
+			if (rows->ahead)
+				fetch(at, rows->ahead, type);
+			for (int v = 0; v < VECTORS; v++) {
+				const vec x = block_load(at, v, scale, type);
+				for (int i = 0; i < m; i++)
+					sum[i * nv + b * VECTORS + v] += vec_set(w[i * ldw + j]) * x;
+			}
+		}
+	for (int i = 0; i < m; i++)
+		for (int v = 0; v < nv; v++)
+			vec_store(out + i * ldo + c * BLOCK + v * VEC, sum[i * nv + v]);
+}
+
+// Numbers past the last whole block.
+ALWAYS_INLINE void sum_rest(real *out, const real *w, const struct rows *rows, const enum dtype type)
+{
+	for (int p = rows->d / BLOCK * BLOCK; p < rows->d; p += VEC) {
+		const int n = rows->d - p < VEC ? rows->d - p : VEC;
+		vec sum = vec_load_first(out + p, n);
+		for (int j = 0; j < rows->n; j++)
+			sum += vec_set(w[j]) * load_part(rows->at + j * rows->row_bytes, p, n, type);
+		vec_store_first(out + p, sum, n);
+	}
+}
+
+ALWAYS_INLINE void sum(
+        real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows, const enum dtype type)
+{
+	const int n_block = rows->d / BLOCK;
+	int i = 0;
+	for (; i + 2 <= m; i += 2)
+		for (int c = 0; c < n_block; c++)
+			sum_tile(out + i * ldo, ldo, w + i * ldw, ldw, rows, c, type, 2, VECTORS);
+	if (i < m) {
+		int c = 0;
+		for (; c + 2 <= n_block; c += 2)
+			sum_tile(out + i * ldo, ldo, w + i * ldw, ldw, rows, c, type, 1, 2 * VECTORS);
+		if (c < n_block)
+			sum_tile(out + i * ldo, ldo, w + i * ldw, ldw, rows, c, type, 1, VECTORS);
+	}
+	for (i = 0; i < m && n_block * BLOCK < rows->d; i++)
+		sum_rest(out + i * ldo, w + i * ldw, rows, type);
+}
+
+#define ROW_KERNELS(name, type)                                                                                        \
+	static void dot_##name(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows) \
+	{                                                                                                              \
+		dot(out, ldo, x, ldx, m, rows, type);                                                                  \
+	}                                                                                                              \
+	static void sum_##name(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows) \
+	{                                                                                                              \
+		sum(out, ldo, w, ldw, m, rows, type);                                                                  \
+	}
+ROW_KERNELS(f32, DTYPE_F32)
+ROW_KERNELS(f16, DTYPE_F16)
+ROW_KERNELS(bf16, DTYPE_BF16)
+ROW_KERNELS(q8, DTYPE_Q8)
+ROW_KERNELS(q4, DTYPE_Q4)
+#undef ROW_KERNELS
+
+#define ROW_KERNELS_TABLE                                                                                              \
+	.dot = {[DTYPE_F32] = dot_f32,                                                                                 \
+	        [DTYPE_F16] = dot_f16,                                                                                 \
+	        [DTYPE_BF16] = dot_bf16,                                                                               \
+	        [DTYPE_Q8] = dot_q8,                                                                                   \
+	        [DTYPE_Q4] = dot_q4},                                                                                  \
+	.sum = {[DTYPE_F32] = sum_f32,                                                                                 \
+	        [DTYPE_F16] = sum_f16,                                                                                 \
+	        [DTYPE_BF16] = sum_bf16,                                                                               \
+	        [DTYPE_Q8] = sum_q8,                                                                                   \
+	        [DTYPE_Q4] = sum_q4}
+
+#endif
