@@ -144,6 +144,39 @@ void cache_clear(struct cache *cache)
 	cache->length = 0;
 }
 
+static void fill_stream(
+        struct attn_cache *to, const struct attn_cache *from, int stream, const struct layout *layout, int length)
+{
+	const struct cache *cache = to->cache;
+	const size_t n_unit = (size_t)(length / layout->tokens),
+	             n_from = (size_t)(from->cache->length / layout->tokens),
+	             sequence_bytes = (size_t)(cache->capacity / layout->tokens) * layout->unit_bytes;
+	for (int b = 0; b < cache->B; b++) {
+		unsigned char *at = to->stream[stream] + (size_t)b * sequence_bytes;
+		for (size_t i = 0; i < n_unit; i += n_from) {
+			const size_t n = n_unit - i < n_from ? n_unit - i : n_from;
+			memcpy(at + i * layout->unit_bytes, from->stream[stream], n * layout->unit_bytes);
+		}
+		if (layout->tail_bytes)
+			memcpy((unsigned char *)to->tail[stream] + (size_t)b * layout->tail_bytes, from->tail[stream],
+			        layout->tail_bytes);
+	}
+}
+
+void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length)
+{
+	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
+		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
+	for (int s = 0; s < to->n_stream; s++) {
+		const struct layout layout = layout_of(&to->config, &to->shape[s]);
+		if (from->length % layout.tokens)
+			BUG("%d positions are no whole blocks", from->length);
+		for (int l = 0; l < n_layer; l++)
+			fill_stream(&to->layer[l], &from->layer[l], s, &layout, length);
+	}
+	to->length = length;
+}
+
 // --- writing and reading ------------------------------------------------------------------------------------------
 
 // One stream of one layer at work.

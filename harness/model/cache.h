@@ -49,6 +49,11 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 // Forgets all positions; memory stays.
 void cache_clear(struct cache *cache);
 
+// Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
+// long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
+// whole blocks (a multiple of DTYPE_BLOCK).
+void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length);
+
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).
 struct cache_bytes {

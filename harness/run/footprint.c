@@ -18,7 +18,8 @@ struct footprint footprint_count(const struct setup *setup, enum dtype weight_dt
 	};
 	for (int i = 0; i < model.n_param; i++) {
 		const struct tensor *w = &model.param[i].tensor;
-		const double row_bytes = (double)dtype_row_bytes(weight_dtype, w->C), bytes = row_bytes * w->T;
+		const enum dtype kept = model_is_quantized(&model, &model.param[i]) ? weight_dtype : DTYPE_F32;
+		const double row_bytes = (double)dtype_row_bytes(kept, w->C), bytes = row_bytes * w->T;
 		f.weight_bytes += bytes;
 		if (w == model.position || (w == model.token && w != model.head))
 			f.lookup_bytes += row_bytes;

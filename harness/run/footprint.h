@@ -13,7 +13,8 @@ struct setup;
 
 struct footprint {
 	double n_param;
-	double weight_bytes;      // every parameter in weight_dtype
+	double weight_bytes; // matrices and the token table in weight_dtype, the rest in f32: as model_quantize keeps
+	                     // them
 	double weight_read_bytes; // of those, what a step reads whatever its batch: all but tables that are looked up
 	double lookup_bytes;      // and what it looks up for each sequence
 	struct cache_bytes cache;
