@@ -8,7 +8,7 @@
 
 #include "harness/base/err.h"
 
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+enum { ALIGNMENT = 64, PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -29,7 +29,7 @@ void arena_init(struct arena *arena, size_t chunk_bytes)
 static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 {
 	size_t size = bytes > arena->chunk_bytes ? bytes : arena->chunk_bytes;
-	size = round_up(size, size >= HUGE_PAGE ? HUGE_PAGE : 4096);
+	size = round_up(size, size >= HUGE_PAGE ? HUGE_PAGE : PAGE);
 	struct arena_chunk *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (chunk == MAP_FAILED)
 		die_no_memory(size);
@@ -102,6 +102,15 @@ void arena_rewind(struct arena *arena, struct arena_mark mark)
 		mark.chunk->offset = mark.offset;
 	arena->current = mark.chunk ? mark.chunk : arena->first;
 	arena->used_bytes = mark.used_bytes;
+}
+
+void arena_touch(struct arena *arena)
+{
+	for (struct arena_chunk *chunk = arena->first; chunk; chunk = chunk->next)
+		for (size_t at = 0; at < chunk->offset; at += PAGE) {
+			volatile char *byte = (char *)chunk + at;
+			*byte = *byte;
+		}
 }
 
 void arena_reset(struct arena *arena)

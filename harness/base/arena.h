@@ -34,6 +34,8 @@ char *arena_strdup(struct arena *arena, const char *text);
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct arena_mark arena_mark(const struct arena *arena);
 void arena_rewind(struct arena *arena, struct arena_mark mark);
+// Writes to every page handed out, so that the system has given the memory before a timer starts. Contents are kept.
+void arena_touch(struct arena *arena);
 // Forgets everything handed out and keeps the memory.
 void arena_reset(struct arena *arena);
 // Gives the memory back. The arena may be initialised again.

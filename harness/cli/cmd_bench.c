@@ -7,10 +7,10 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "harness/base/load.h"
 #include "harness/base/progress.h"
 #include "harness/bench/bench.h"
 #include "harness/bench/gate.h"
-#include "harness/bench/load.h"
 #include "harness/cli/command.h"
 
 extern const struct command command_bench;

@@ -83,7 +83,11 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 	printf("%s\n", with_keys ? "  key" : "");
 	for (int i = 0; i < spec->n_point; i++) {
 		const struct cost *cost = &plan->cost[i];
-		double seconds = plan->flops > 0 && !cost->is_counted ? plan->seconds * cost->flops / plan->flops : 0;
+		if (plan->refusal[i].is_set) {
+			printf("%-*s  would fail: %s\n", width, spec->point[i].label, plan->refusal[i].message);
+			continue;
+		}
+		double seconds = cost->seconds + (cost->is_counted ? 0 : cost->flops / plan->flops_s);
 		printf("%-*s  %12.0f  %13.6g", width, spec->point[i].label, cost->n_param, cost->cache_bytes_per_token);
 		if (has_tails)
 			printf("  %16.6g", bytes_per_sequence(&spec->point[i]));
@@ -104,6 +108,8 @@ static void print_totals(const struct spec *spec, const struct plan *plan)
 	        spec->n_seed, (long)spec->n_point * spec->n_seed);
 	if (spec->n_skip)
 		printf(", %d points left out", spec->n_skip);
+	if (plan->n_refused)
+		printf(", %d points would fail on this machine now", plan->n_refused);
 	printf("\n%s FLOPs, at most %s memory a run, %s on one worker\n", scaled(flops, plan->flops, 1000, ""),
 	        scaled(memory, plan->peak_bytes, 1024, "B"), duration(time, plan->seconds));
 }

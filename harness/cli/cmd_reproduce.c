@@ -38,14 +38,14 @@ static int same_bits(double a, double b)
 	return !memcmp(&a, &b, sizeof(a));
 }
 
-// Prints what differs. Returns the number of metrics that are not the same, timings left out.
+// Prints what differs. Returns the number of metrics that are not the same, what was measured left out.
 static long compare(const struct store_run_full *stored, const struct run_log *again, long *n_compared)
 {
 	long n_different = 0;
 	*n_compared = 0;
 	for (long i = 0; i < stored->n_metric; i++) {
 		const struct metric *a = &stored->metric[i], *b = find(again->metric, again->n_metric, a);
-		if (!strcmp(a->split, "time"))
+		if (metric_is_measured(a->split))
 			continue;
 		++*n_compared;
 		if (b && same_bits(a->value, b->value))
@@ -60,7 +60,7 @@ static long compare(const struct store_run_full *stored, const struct run_log *a
 	}
 	for (long i = 0; i < again->n_metric; i++) {
 		const struct metric *b = &again->metric[i];
-		if (!strcmp(b->split, "time") || find(stored->metric, stored->n_metric, b))
+		if (metric_is_measured(b->split) || find(stored->metric, stored->n_metric, b))
 			continue;
 		n_different++;
 		printf("differs: %s/%s step %ld: not stored, now %.17g (%a)\n", b->name, b->split, b->step, b->value,

@@ -14,8 +14,9 @@ extern const struct command command_run;
 static const struct cli_option options[] = {
         {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
         {"seeds", CLI_INT, "N", "run the first N seeds (default: the spec's own)"},
-        {"jobs", CLI_INT, "N", "worker processes (default: one per core)"},
-        {"threads", CLI_INT, "N", "threads per worker (default: 1; results do not depend on it)"},
+        {"jobs", CLI_INT, "N", "worker processes (default: one per core; one alone for timings)"},
+        {"threads", CLI_INT, "N",
+                "threads per worker (default: 1, for timings one per core; results do not depend on it)"},
         {"db", CLI_TEXT, "FILE", "database (default results/results.db)"},
         {"checkpoint-every", CLI_INT, "SECONDS", "between checkpoints of a run (default 10)"},
         {"device", CLI_TEXT, "DEVICE", "cpu (default; the only backend of this build)"},
@@ -75,14 +76,15 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	struct store *store;
 	struct store_build build;
 	const char *db = cli_text(args, "db", "results/results.db");
-	const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	const int processors = (int)sysconf(_SC_NPROCESSORS_ONLN), cores = processors < 1 ? 1 : processors,
+	          is_timed = spec->point[0].setup.procedure->is_timed;
 	const struct worker_plan worker = {.db_path = db,
 	        .experiment = spec->experiment,
 	        .scale = spec->scale,
 	        .checkpoint_folder = beside(db, "checkpoints", spec->arena),
 	        .build = &build,
-	        .n_worker = cli_int(args, "jobs", cores < 1 ? 1 : cores),
-	        .n_thread = cli_int(args, "threads", 1),
+	        .n_worker = cli_int(args, "jobs", is_timed ? 1 : cores),
+	        .n_thread = cli_int(args, "threads", is_timed ? cores : 1),
 	        .checkpoint_every_s = cli_int(args, "checkpoint-every", 10)};
 	struct plan plan;
 	if (strcmp(cli_text(args, "device", "cpu"), "cpu")) {
@@ -97,6 +99,12 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
+		return COMMAND_ERROR;
+	}
+	if (is_timed && worker.n_worker > 1) {
+		err_set(err,
+		        "--jobs %d: procedure '%s' times what it runs, and nothing may run beside it (leave JOBS out)",
+		        worker.n_worker, spec->point[0].setup.procedure->name);
 		return COMMAND_ERROR;
 	}
 	if (report_check(spec->report_json, err) || plan_estimate(&plan, spec, err) ||

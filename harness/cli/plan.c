@@ -22,20 +22,29 @@ static double rate(void)
 
 int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
 {
-	*plan = (struct plan){.cost = arena_zalloc(spec->arena, (size_t)spec->n_point * sizeof(*plan->cost))};
+	*plan = (struct plan){.cost = arena_zalloc(spec->arena, (size_t)spec->n_point * sizeof(*plan->cost)),
+	        .refusal = arena_zalloc(spec->arena, (size_t)spec->n_point * sizeof(*plan->refusal))};
+	double limits_s = 0;
 	for (int i = 0; i < spec->n_point; i++) {
 		const struct spec_point *point = &spec->point[i];
 		struct cost *cost = &plan->cost[i];
 		struct err cause = {0};
 		if (point->setup.procedure->estimate(&point->setup, cost, &cause))
 			return err_set(err, "%s: point '%s': %s", spec->path, point->label, cause.message);
+		const struct procedure *procedure = point->setup.procedure;
+		if (procedure->admit && procedure->admit(&point->setup, &plan->refusal[i])) {
+			plan->n_refused++;
+			continue;
+		}
+		limits_s += cost->seconds * spec->n_seed;
 		plan->flops += cost->is_counted ? 0 : cost->flops * spec->n_seed;
 		if (cost->memory_bytes > plan->peak_bytes) {
 			plan->peak_bytes = cost->memory_bytes;
 			plan->peak_point = i;
 		}
 	}
-	plan->seconds = plan->flops / rate();
+	plan->flops_s = rate();
+	plan->seconds = plan->flops / plan->flops_s + limits_s;
 	return 0;
 }
 

@@ -8,10 +8,13 @@ extern "C" {
 #endif
 
 struct plan {
-	struct cost *cost; // per point, for one run
-	double flops;      // of all points and seeds
+	struct cost *cost;   // per point, for one run
+	struct err *refusal; // per point: why it would fail here (procedure.h: admit); is_set 0: it would not
+	int n_refused;
+	double flops;      // of all points and seeds that would not fail
 	double peak_bytes; // of the largest point
 	int peak_point;
+	double flops_s; // that one worker will reach, about
 	double seconds; // about, on one worker
 };
 

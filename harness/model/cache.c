@@ -71,14 +71,16 @@ struct cache_bytes cache_count(const struct cache_config *config, const struct v
         const struct attn_dims *dims, const void *variant_config)
 {
 	struct stream_shape shape[VARIANT_STREAMS];
-	struct cache_bytes bytes = {0, 0};
+	struct cache_bytes bytes = {0};
 	for (int l = 0; l < dims->n_layer; l++) {
 		const int n = streams_of(shape, variant, dims, variant_config, l);
 		for (int i = 0; i < n; i++) {
 			const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
 			if (!has_copy(&shape[i], l))
 				continue;
-			bytes.per_token += (double)layout.unit_bytes / layout.tokens;
+			const double per_token = (double)layout.unit_bytes / layout.tokens;
+			bytes.per_token += per_token;
+			bytes.key_per_token += shape[i].role == STREAM_KEY ? per_token : 0;
 			bytes.per_sequence += (double)layout.tail_bytes;
 		}
 	}
@@ -102,6 +104,23 @@ double cache_bytes_per_token(const struct cache_config *config, const struct var
 	return bytes / length;
 }
 
+// What one stream takes in one layer.
+struct share {
+	size_t bytes, tail_bytes;
+};
+
+static struct share share_of(const struct cache *cache, const struct stream_shape *shape)
+{
+	const struct layout layout = layout_of(&cache->config, shape);
+	return (struct share){(size_t)cache->B * (size_t)(cache->capacity / layout.tokens) * layout.unit_bytes,
+	        (size_t)cache->B * layout.tail_bytes};
+}
+
+static size_t aligned(size_t bytes)
+{
+	return (bytes + 63) / 64 * 64;
+}
+
 int cache_init(struct cache *cache, const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
         struct err *err)
@@ -111,26 +130,33 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 		return -1;
 	cache->n_stream = streams_of(cache->shape, variant, dims, variant_config, 0);
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
-	for (int l = 0; l < dims->n_layer; l++) {
-		cache->layer[l].cache = cache;
-		streams_of(cache->layer[l].shape, variant, dims, variant_config, l);
-	}
+	size_t total = 0;
 	for (int s = 0; s < cache->n_stream; s++)
 		if (cache->shape[s].window || cache->shape[s].layers_sharing > 1)
 			return err_set(err,
 			        "variant '%s': stream '%s' asks for a window or sharing, which the cache does not "
 			        "store",
 			        variant->name, cache->shape[s].name);
+	for (int l = 0; l < dims->n_layer; l++) {
+		cache->layer[l].cache = cache;
+		streams_of(cache->layer[l].shape, variant, dims, variant_config, l);
+		for (int s = 0; s < cache->n_stream; s++) {
+			const struct share share = share_of(cache, &cache->layer[l].shape[s]);
+			total += aligned(share.bytes) + aligned(share.tail_bytes);
+		}
+	}
+	// One block: pieces of their own would each leave part of a huge page unused.
+	unsigned char *at = arena_alloc(arena, total);
 	for (int s = 0; s < cache->n_stream; s++)
 		for (int l = 0; l < dims->n_layer; l++) {
 			struct attn_cache *layer = &cache->layer[l];
-			const struct layout layout = layout_of(&cache->config, &layer->shape[s]);
-			const size_t bytes = (size_t)B * (size_t)(capacity / layout.tokens) * layout.unit_bytes;
-			const size_t tail_bytes = (size_t)B * layout.tail_bytes;
-			layer->stream[s] = arena_alloc(arena, bytes);
-			if (tail_bytes)
-				layer->tail[s] = arena_alloc(arena, tail_bytes);
-			cache->allocated_bytes += (double)(bytes + tail_bytes);
+			const struct share share = share_of(cache, &layer->shape[s]);
+			layer->stream[s] = at;
+			at += aligned(share.bytes);
+			if (share.tail_bytes)
+				layer->tail[s] = (real *)(void *)at;
+			at += aligned(share.tail_bytes);
+			cache->allocated_bytes += (double)(share.bytes + share.tail_bytes);
 		}
 	return 0;
 }
@@ -138,6 +164,39 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 void cache_clear(struct cache *cache)
 {
 	cache->length = 0;
+}
+
+static void fill_stream(
+        struct attn_cache *to, const struct attn_cache *from, int stream, const struct layout *layout, int length)
+{
+	const struct cache *cache = to->cache;
+	const size_t n_unit = (size_t)(length / layout->tokens),
+	             n_from = (size_t)(from->cache->length / layout->tokens),
+	             sequence_bytes = (size_t)(cache->capacity / layout->tokens) * layout->unit_bytes;
+	for (int b = 0; b < cache->B; b++) {
+		unsigned char *at = to->stream[stream] + (size_t)b * sequence_bytes;
+		for (size_t i = 0; i < n_unit; i += n_from) {
+			const size_t n = n_unit - i < n_from ? n_unit - i : n_from;
+			memcpy(at + i * layout->unit_bytes, from->stream[stream], n * layout->unit_bytes);
+		}
+		if (layout->tail_bytes)
+			memcpy((unsigned char *)to->tail[stream] + (size_t)b * layout->tail_bytes, from->tail[stream],
+			        layout->tail_bytes);
+	}
+}
+
+void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length)
+{
+	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
+		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
+	for (int s = 0; s < to->n_stream; s++) {
+		const struct layout layout = layout_of(&to->config, &to->shape[s]);
+		if (from->length % layout.tokens)
+			BUG("%d positions are no whole blocks", from->length);
+		for (int l = 0; l < n_layer; l++)
+			fill_stream(&to->layer[l], &from->layer[l], s, &layout, length);
+	}
+	to->length = length;
 }
 
 // --- writing and reading ------------------------------------------------------------------------------------------

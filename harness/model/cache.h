@@ -50,10 +50,16 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 // Forgets all positions; memory stays.
 void cache_clear(struct cache *cache);
 
+// Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
+// long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
+// whole blocks (a multiple of DTYPE_BLOCK).
+void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length);
+
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).
 struct cache_bytes {
 	double per_token, per_sequence;
+	double key_per_token; // of per_token: streams that are read for scores alone
 };
 struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config);

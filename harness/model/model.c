@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "harness/base/rng.h"
-
 // Parameters start on 64-byte boundaries only where a block begins; neighbours of one layer's attention follow each
 // other without gaps (when their sizes allow), so that products over the same input can be one (op_linear_many).
 enum { PARAMS_PER_LAYER = VARIANT_PARAMS + 8, PARAMS_OUTSIDE = 11 };
@@ -160,7 +158,7 @@ void model_init(struct model *m, const struct model_config *config, const struct
 	m->n_trained = m->n_padded;
 }
 
-static real *sinusoid(const struct model_config *c, struct arena *arena)
+real *model_sinusoid(const struct model_config *c, struct arena *arena)
 {
 	real *table = arena_alloc(arena, (size_t)c->n_ctx * (size_t)c->d_model * sizeof(real));
 	for (int t = 0; t < c->n_ctx; t++)
@@ -185,40 +183,7 @@ void model_allocate(struct model *m, int with_gradients, struct arena *arena)
 	m->n_gradient = m->dx ? m->n_trained : 0;
 	model_place_gradients(m);
 	if (m->config.position == POSITION_SINUSOIDAL)
-		m->sinusoid = sinusoid(&m->config, arena);
-}
-
-static double draw(struct rng *rng, const struct model_config *c, const struct model_param *p)
-{
-	if (p->init == INIT_ONE || p->init == INIT_ZERO)
-		return p->init == INIT_ONE;
-	if (p->is_embedding)
-		return rng_normal(rng) * (c->init == INIT_KIND_NORMAL ? c->init_std : 1);
-	const double xavier = sqrt(6.0 / (p->fan_in + p->fan_out));
-	const int is_bias = p->init == INIT_BIAS;
-	switch (c->init) {
-	case INIT_KIND_TORCH:
-		return (2 * rng_uniform(rng) - 1) / sqrt(p->fan_in);
-	case INIT_KIND_NORMAL:
-		return is_bias ? 0 : rng_normal(rng) * c->init_std;
-	case INIT_KIND_XAVIER:
-		return is_bias ? 0 : (2 * rng_uniform(rng) - 1) * xavier;
-	case INIT_KIND_TORCH_XAVIER:
-		if (!p->is_attention)
-			return (2 * rng_uniform(rng) - 1) / sqrt(p->fan_in);
-		return is_bias ? 0 : (2 * rng_uniform(rng) - 1) * xavier;
-	}
-	BUG("unknown init rule %d", c->init);
-}
-
-void model_draw_weights(struct model *m, uint64_t seed)
-{
-	for (int i = 0; i < m->n_param; i++) {
-		const struct model_param *p = &m->param[i];
-		struct rng rng = rng_make(seed, RNG_INIT, (uint64_t)i);
-		for (long j = 0; j < (long)p->tensor.T * p->tensor.C; j++)
-			p->tensor.x[j] = (real)draw(&rng, &m->config, p);
-	}
+		m->sinusoid = model_sinusoid(&m->config, arena);
 }
 
 void model_clear_gradients(struct model *m)

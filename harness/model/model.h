@@ -56,6 +56,8 @@ void model_allocate(struct model *model, int with_gradients, struct arena *arena
 // The same for a model that differs from `like` in its attention: parameters of the same name and shape have like's
 // values. Without gradients only attention's get memory of their own, the others lie in like's, which must outlive it.
 void model_allocate_like(struct model *model, const struct model *like, int with_gradients, struct arena *arena);
+// The table (n_ctx, d_model) of position: sinusoidal.
+real *model_sinusoid(const struct model_config *config, struct arena *arena);
 // Initial weights by the config's rule; every parameter has its own stream, keyed by seed and its number.
 void model_draw_weights(struct model *model, uint64_t seed);
 // From now on, trains only parameters of these names, "w_q w_k norm_gain" (without "layer.N."; a layer's are those of
@@ -95,6 +97,13 @@ struct loss model_loss(struct tape *tape, struct model *model, const int *tokens
 // positions, biases and gains as they are. Nothing of m lies in the block x any more: its memory may be given back. For
 // inference: m must have no gradients. A folded model is folded first.
 void model_quantize(struct model *model, enum dtype dtype, int n_thread, struct arena *arena);
+// Whether model_quantize changes a parameter's type.
+int model_is_quantized(const struct model *m, const struct model_param *p);
+// For measuring: weights by the config's rule in the types that model_quantize would leave, never held as reals beside
+// them. Of a parameter the first 65,537 numbers are drawn as model_draw_weights does; they come over and over. like,
+// unless NULL: a model of the same config, drawn so; its parameters outside attention serve both.
+void model_draw_for_inference(
+        struct model *m, const struct model *like, uint64_t seed, enum dtype dtype, int n_thread, struct arena *arena);
 
 // The same function in fewer products, for inference (variant.h: fold): a model of its own that shares everything but
 // attention's parameters with m, which must outlive it. 0, or -1 with the sentence why this setting does not fold.

@@ -8,7 +8,7 @@
 enum { ALIGN = 64 };
 
 // Matrices, and the token table; positions, biases and gains are read by ops that know reals alone.
-static int is_quantized(const struct model *m, const struct model_param *p)
+int model_is_quantized(const struct model *m, const struct model_param *p)
 {
 	return p->tensor.T > 1 && p->init == INIT_WEIGHT && &p->tensor != m->position;
 }
@@ -16,7 +16,7 @@ static int is_quantized(const struct model *m, const struct model_param *p)
 static size_t bytes_of(const struct model *m, const struct model_param *p, enum dtype dtype)
 {
 	const struct tensor *t = &p->tensor;
-	const size_t row_bytes = dtype_row_bytes(is_quantized(m, p) ? dtype : DTYPE_F32, t->C);
+	const size_t row_bytes = dtype_row_bytes(model_is_quantized(m, p) ? dtype : DTYPE_F32, t->C);
 	return ((size_t)t->T * row_bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -47,7 +47,7 @@ void model_quantize(struct model *m, enum dtype dtype, int n_thread, struct aren
 		struct model_param *p = &m->param[i];
 		struct tensor *t = &p->tensor;
 		const size_t size = bytes_of(m, p, dtype);
-		if (is_quantized(m, p) && dtype != DTYPE_F32)
+		if (model_is_quantized(m, p) && dtype != DTYPE_F32)
 			quantize(t, dtype, to, n_thread, arena);
 		else
 			t->x = memcpy(to, t->x, (size_t)t->T * (size_t)t->C * sizeof(real));

@@ -19,6 +19,7 @@ struct run_log; // harness/run/run.h: where metrics, progress and checkpoints go
 struct cost {
 	double n_param, flops, memory_bytes, cache_bytes_per_token;
 	int is_counted; // the FLOPs are those of what is counted, and nobody executes them
+	double seconds; // what a run takes at most beside those FLOPs (a measurement's time limit)
 };
 
 struct procedure {
@@ -30,6 +31,11 @@ struct procedure {
 	// 0, or -1 with a sentence why this setup cannot run; called on every point before anything runs.
 	int (*check)(const struct setup *setup, struct err *err);
 	int (*estimate)(const struct setup *setup, struct cost *cost, struct err *err);
+	// Optional: 0, or -1 with the reason why this point would fail on this machine now (memory that is free, limits
+	// of the model). Such a point does not refuse its spec: plan shows the reason, run() stores it and the grid
+	// goes on.
+	int (*admit)(const struct setup *setup, struct err *err);
+	int is_timed; // nothing may run beside it: one worker, with all processors
 	// 0 done, 1 diverged (a result, stored), 2 stopped early as asked (resumable), -1 failed.
 	int (*run)(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err);
 };

@@ -14,6 +14,8 @@ extern "C" {
 struct run_log {
 	long n_metric, capacity;
 	struct metric *metric;
+	long n_sample, sample_capacity;
+	struct sample *sample; // raw timings
 	// Checkpoint file of this run; NULL: keep none. Written at most every checkpoint_every_s seconds.
 	const char *checkpoint_path;
 	double checkpoint_every_s, checkpointed_s;
@@ -30,6 +32,8 @@ void run_log_init(struct run_log *log);
 void run_log_release(struct run_log *log);
 // name and split must outlive the log (literals, or strings of run_log_intern).
 void run_log_metric(struct run_log *log, const char *name, const char *split, long step, double value);
+// A raw timing: the next of its name. name and unit as above.
+void run_log_sample(struct run_log *log, const char *name, const char *unit, double value);
 // The same text, living as long as the program: names and splits that are made at run time are few, and every log may
 // point to them.
 const char *run_log_intern(const char *text);

@@ -14,6 +14,7 @@ void run_log_init(struct run_log *log)
 void run_log_release(struct run_log *log)
 {
 	free(log->metric);
+	free(log->sample);
 	run_log_init(log);
 }
 
@@ -26,6 +27,21 @@ void run_log_metric(struct run_log *log, const char *name, const char *split, lo
 			die_no_memory((unsigned long long)log->capacity * sizeof(*log->metric));
 	}
 	log->metric[log->n_metric++] = (struct metric){name, split, step, value};
+}
+
+void run_log_sample(struct run_log *log, const char *name, const char *unit, double value)
+{
+	if (log->n_sample == log->sample_capacity) {
+		log->sample_capacity = log->sample_capacity ? 2 * log->sample_capacity : 256;
+		log->sample = realloc(log->sample, (size_t)log->sample_capacity * sizeof(*log->sample));
+		if (!log->sample)
+			die_no_memory((unsigned long long)log->sample_capacity * sizeof(*log->sample));
+	}
+	long ordinal = 0;
+	for (long i = log->n_sample - 1; i >= 0 && !ordinal; i--)
+		if (!strcmp(log->sample[i].name, name))
+			ordinal = log->sample[i].ordinal + 1;
+	log->sample[log->n_sample++] = (struct sample){name, unit, ordinal, value};
 }
 
 const char *run_log_intern(const char *text)

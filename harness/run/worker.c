@@ -89,7 +89,7 @@ static int run_claimed(struct store *store, const struct worker_plan *plan, cons
 		const enum run_state state = status < 0 ? RUN_FAILED : status == 1 ? RUN_DIVERGED : RUN_DONE;
 		const double wall_s = clock_s() - started_s;
 		status = store_finish(store, run->id, state, status < 0 ? failure.message : NULL, log.metric,
-		                 log.n_metric, NULL, 0, wall_s, err)
+		                 log.n_metric, log.sample, log.n_sample, wall_s, err)
 		                 ? -2
 		                 : 0;
 		if (status == 0)

@@ -18,6 +18,11 @@ const char *run_state_name(enum run_state state)
 	return state_name[state];
 }
 
+int metric_is_measured(const char *split)
+{
+	return !strcmp(split, "time") || !strcmp(split, "memory");
+}
+
 int store_state_of(const char *name, enum run_state *state)
 {
 	for (int i = 0; i < (int)(sizeof(state_name) / sizeof(state_name[0])); i++) {

@@ -72,10 +72,13 @@ int store_heartbeat(struct store *store, int64_t run_id, double fraction, struct
 
 struct metric {
 	const char *name;  // "accuracy"
-	const char *split; // "train", "validation", "test", "count", "time"
+	const char *split; // "train", "validation", "test", "count", "time", "memory"
 	long step;         // -1: of the whole run
 	double value;      // NAN and infinities are kept
 };
+
+// Of what was measured ("time", "memory"), not computed: another run of the same point gives another value.
+int metric_is_measured(const char *split);
 
 struct sample {
 	const char *name, *unit; // a raw timing

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "harness/bench/load.h"
+#include "harness/base/load.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "harness/base/progress.h"
-
-static const double tolerated = 0.1; // processors
 
 static double used_s(int who)
 {
@@ -31,14 +29,33 @@ struct load load_now(void)
 	return load;
 }
 
-void load_print(const struct load *from)
+double load_others(const struct load *from)
 {
 	const struct load now = load_now();
 	if (from->busy_s < 0 || now.busy_s < 0 || now.wall_s <= from->wall_s)
-		return;
-	const double foreign = ((now.busy_s - from->busy_s) - (now.own_s - from->own_s)) / (now.wall_s - from->wall_s);
-	if (foreign > tolerated)
+		return -1;
+	const double others_s = (now.busy_s - from->busy_s) - (now.own_s - from->own_s);
+	return (others_s > 0 ? others_s : 0) / (now.wall_s - from->wall_s);
+}
+
+double load_clock_mhz(void)
+{
+	char line[256];
+	double mhz = -1;
+	FILE *file = fopen("/proc/cpuinfo", "r");
+	while (file && mhz < 0 && fgets(line, sizeof(line), file))
+		if (sscanf(line, "cpu MHz : %lf", &mhz) != 1)
+			mhz = -1;
+	if (file)
+		fclose(file);
+	return mhz;
+}
+
+void load_print(const struct load *from)
+{
+	const double others = load_others(from);
+	if (others > LOAD_TOLERATED)
 		printf("  note: others used %.2f processors meanwhile: the figures above are too low, run again on a "
 		       "quiet machine\n",
-		        foreign);
+		        others);
 }
