@@ -69,7 +69,7 @@ int own_read_variant(
 		return -1;
 	*variant = variant_find(name);
 	if (!*variant)
-		return err_set(err, "%s: there is no variant of that name", part->place);
+		return err_set(err, "%s: there is no variant '%s'", part->place, name);
 	*config = arena_zalloc(arena, (*variant)->config_bytes);
 	options_init((*variant)->options, *config);
 	return read_options((*variant)->options, *config, part, "name", err);
