@@ -8,21 +8,7 @@
 enum { CHUNK = 1 << 22 };
 
 const struct option conversion_options[] = {
-        {"factor", OPTION_CHOICE, offsetof(struct attn_conversion, factor), "key", 0, 0,
-                "key|query|both|product|stacked",
-                "what a low rank approximates best: W_K, W_Q, both, W_Q W_K^T or [W_K; W_Q]"},
-        {"whiten", OPTION_BOOL, offsetof(struct attn_conversion, whiten), "false", 0, 1, NULL,
-                "approximate what the weights make of the calibration text, not the weights themselves"},
-        {"d_select", OPTION_INT, offsetof(struct attn_conversion, d_select), "0", 0, 1 << 20, NULL,
-                "rank of a target with whole keys (mha, gqa, mqa), its product written back; 0: whole"},
-        {"per", OPTION_CHOICE, offsetof(struct attn_conversion, per), "layer", 0, 0, "layer|head",
-                "that rank: of all key heads together, or n_kv_head times that of each"},
-        {"n_kv_head", OPTION_INT, offsetof(struct attn_conversion, n_kv_head), "0", 0, 1 << 14, NULL,
-                "key and value heads of the target, each the mean of several; 0: as the model has"},
-        {"pool", OPTION_CHOICE, offsetof(struct attn_conversion, pool), "neighbours", 0, 0, "neighbours|similar",
-                "which heads become one: neighbours, or those whose keys and values are nearest"},
-        {"ranks", OPTION_CHOICE, offsetof(struct attn_conversion, ranks), "uniform", 0, 0, "uniform|energy|fisher",
-                "how layers share out d_select: all alike, by what a number saves of a layer's error, or of the loss"},
+        CONVERSION_OPTIONS(0),
         {NULL},
 };
 

@@ -20,8 +20,6 @@ int word_is_in(const char *word, const char *list);
 // Fills a config by the format's keys and resolves it. n_vocab: what the token table has, for files that do not say.
 int config_read(struct model_config *config, const struct family *family, const struct family_format *format,
         const struct value *object, long n_vocab, struct err *err);
-// Whether two configs differ in an option that a model's function depends on.
-int model_option_differs(const struct option *option, const struct model_config *a, const struct model_config *b);
 // What a file of the family can say of a config: it as far as there are words, the rest the family's own. 0 or -1.
 int config_said(struct model_config *said, const struct model_config *config, const struct family *family,
         const struct family_format *format, struct arena *arena, struct err *err);
