@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "harness/base/rng.h"
 #include "harness/num/stored.h"
 
 const struct option cache_options[] = {
@@ -129,6 +130,7 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 	if (cache_check(&cache->config, err))
 		return -1;
 	cache->n_stream = streams_of(cache->shape, variant, dims, variant_config, 0);
+	cache->n_layer = dims->n_layer;
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
 	size_t total = 0;
 	for (int s = 0; s < cache->n_stream; s++)
@@ -210,6 +212,17 @@ struct store {
 	int elements;
 };
 
+static struct store store_of(const struct cache *cache, const struct attn_cache *layer, int stream)
+{
+	const struct stream_shape *shape = &cache->shape[stream];
+	struct store store = {.layout = layout_of(&cache->config, shape),
+	        .unit = layer->stream[stream],
+	        .tail = layer->tail[stream],
+	        .elements = shape->elements};
+	store.n_unit = cache->capacity / store.layout.tokens;
+	return store;
+}
+
 static unsigned char *unit_at(const struct store *s, int b, int i)
 {
 	return s->unit + (b * s->n_unit + i) * (ptrdiff_t)s->layout.unit_bytes;
@@ -283,11 +296,7 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 		        cache->length, cache->capacity);
 	if (a->tape->mode == TAPE_RECORD)
 		BUG("a cache in a recorded step");
-	struct store store = {.layout = layout_of(&cache->config, shape),
-	        .unit = layer->stream[stream],
-	        .tail = layer->tail[stream],
-	        .elements = shape->elements};
-	store.n_unit = cache->capacity / store.layout.tokens;
+	const struct store store = store_of(cache, layer, stream);
 	const int is_counting = a->tape->mode == TAPE_COUNT, is_f32 = store.layout.dtype == DTYPE_F32;
 	if (is_counting && !is_f32) {
 		const double n = (double)tensor_n_row(rows),
@@ -307,6 +316,35 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 		return all;
 	}
 	return op_reals(a->tape, all);
+}
+
+void cache_fill_random(struct cache *cache, int length, uint64_t seed)
+{
+	enum { ROWS = 3 * DTYPE_BLOCK + 1 }; // of its own each; then the same again
+	for (int s = 0; s < cache->n_stream; s++) {
+		int n = 0;
+		for (int l = 0; l < cache->n_layer; l++)
+			n = cache->layer[l].shape[s].elements > n ? cache->layer[l].shape[s].elements : n;
+		struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)s);
+		struct arena memory;
+		arena_init(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
+		struct tensor rows = {.B = cache->B};
+		rows.x = arena_alloc(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
+		for (int i = 0; i < ROWS * n; i++)
+			rows.x[i] = (real)rng_normal(&rng);
+		for (int l = 0; l < cache->n_layer; l++) {
+			const struct store store = store_of(cache, &cache->layer[l], s);
+			rows.C = cache->layer[l].shape[s].elements;
+			rows.t_stride = rows.C;
+			for (int at = 0; at < length; at += ROWS) {
+				rows.T = length - at < ROWS ? length - at : ROWS;
+				for (int b = 0; b < cache->B; b++)
+					write_rows(&store, &rows, b, at);
+			}
+		}
+		arena_release(&memory);
+	}
+	cache->length = length;
 }
 
 int attn_q_position(const struct attn *a)

@@ -10,6 +10,8 @@
 // prefill; with scales per channel a query may see its most recent keys unrounded.
 #ifndef KVLAB_MODEL_CACHE_H
 #define KVLAB_MODEL_CACHE_H
+#include <stdint.h>
+
 #include "harness/num/dtype.h"
 #include "variants/variant.h"
 #ifdef __cplusplus
@@ -35,7 +37,8 @@ struct cache {
 	int n_stream;
 	struct cache_config config;
 	struct stream_shape shape[VARIANT_STREAMS]; // of layer 0; elements may differ from layer to layer
-	struct attn_cache *layer;                   // n_layer
+	int n_layer;
+	struct attn_cache *layer;
 	// Of all streams: B * (capacity * per_token + per_sequence) of cache_count(), less what a capacity that is no
 	// multiple of DTYPE_BLOCK leaves over with scales per channel (the tail is where those tokens stay).
 	double allocated_bytes;
@@ -49,6 +52,8 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
         struct err *err);
 // Forgets all positions; memory stays.
 void cache_clear(struct cache *cache);
+// Random rows at positions 0..length-1, as if that many had been written: for timing, where values do not matter.
+void cache_fill_random(struct cache *cache, int length, uint64_t seed);
 
 // Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
 // long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds

@@ -60,6 +60,7 @@ void model_allocate_like(struct model *model, const struct model *like, int with
 real *model_sinusoid(const struct model_config *config, struct arena *arena);
 // Initial weights by the config's rule; every parameter has its own stream, keyed by seed and its number.
 void model_draw_weights(struct model *model, uint64_t seed);
+void model_draw_weights_by(struct model *model, uint64_t seed, int n_thread); // the same weights, sooner
 // From now on, trains only parameters of these names, "w_q w_k norm_gain" (without "layer.N."; a layer's are those of
 // all layers); NULL: all. Others have no gradient, and an optimizer made afterwards no moments for them. Gradients of
 // the trained ones keep their bits. To be called before or after model_allocate, between steps. 0, or -1 with the

@@ -6,6 +6,11 @@
 #include "harness/num/cpu/half.h"
 #include "harness/num/cpu/vec.h"
 
+static inline vec once(vec x)
+{
+	return x;
+}
+
 struct scale {
 	float scale, least;
 };

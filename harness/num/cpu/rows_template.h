@@ -8,12 +8,11 @@
 enum {
 	BLOCK = DTYPE_BLOCK,
 	VECTORS = DTYPE_BLOCK / VEC,
-	SUMS = 12, // as many chains of multiply-adds as hide their latency, and leave registers for operands
-	SUMS_PADDED = 16,
+	SUMS = 8, // chains of multiply-adds that run side by side: more of them take the registers of operands
 	LINE = 64,
-	AT_ONCE = 12, // rows that many vectors are multiplied with
-	PIECE = 8,    // blocks of those vectors that stay in L1 meanwhile
-	MANY = 32     // vectors that are multiplied with the same rows before the next rows
+	PIECE = 8,   // blocks of four and more vectors that stay in L1 while rows are multiplied with them,
+	AT_ONCE = 8, // so many rows
+	MANY = 32,   // and so many vectors
 };
 #define UNROLL _Pragma("GCC unroll 16")
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
@@ -80,7 +79,8 @@ ALWAYS_INLINE void dot_blocks(vec to[SUMS], const real *x, ptrdiff_t ldx, const 
 				w[j] = block_load(block[j], v, scale[j], type);
 			UNROLL
 			for (int i = 0; i < m; i++) {
-				const vec xi = vec_load(x + i * ldx + c * BLOCK + v * VEC);
+				const vec xi = r == 2 ? once(vec_load(x + i * ldx + c * BLOCK + v * VEC))
+				                      : vec_load(x + i * ldx + c * BLOCK + v * VEC);
 				UNROLL
 				for (int j = 0; j < r; j++)
 					sum[i * r + j] += xi * w[j];
@@ -92,20 +92,34 @@ ALWAYS_INLINE void dot_blocks(vec to[SUMS], const real *x, ptrdiff_t ldx, const 
 		to[i] = sum[i];
 }
 
+// Numbers p..p+7 of a row, of which n are there; zeros for the rest. Types without scales.
+ALWAYS_INLINE vec load_at(const unsigned char *row, int p, int n, const enum dtype type)
+{
+	if (n < VEC)
+		return load_part(row, p, n, type);
+	return block_load(row + (ptrdiff_t)p * (block_bytes[type] / BLOCK), 0, (struct scale){{0}}, type);
+}
+
+ALWAYS_INLINE vec vector_at(const real *x, int n)
+{
+	return n < VEC ? vec_load_first(x, n) : vec_load(x);
+}
+
 // Numbers past the last whole block, and the sums of the lanes.
-ALWAYS_INLINE void dot_end(real *out, ptrdiff_t ldo, vec sum[SUMS_PADDED], const real *x, ptrdiff_t ldx,
+ALWAYS_INLINE void dot_end(real *out, ptrdiff_t ldo, vec sum[SUMS], const real *x, ptrdiff_t ldx,
         const unsigned char *at, const struct rows *rows, const enum dtype type, const int m, const int r)
 {
 	for (int p = rows->d / BLOCK * BLOCK; p < rows->d; p += VEC) {
-		const int n = rows->d - p < VEC ? rows->d - p : VEC;
+		const int n = rows->d - p;
 		UNROLL
-		for (int i = 0; i < m; i++)
+		for (int i = 0; i < m; i++) {
+			const vec xi = vector_at(x + i * ldx + p, n);
 			UNROLL
-		for (int j = 0; j < r; j++)
-			sum[i * r + j] +=
-			        vec_load_first(x + i * ldx + p, n) * load_part(at + j * rows->row_bytes, p, n, type);
+			for (int j = 0; j < r; j++)
+				sum[i * r + j] += xi * load_at(at + j * rows->row_bytes, p, n, type);
+		}
 	}
-	real total[SUMS_PADDED];
+	real total[SUMS];
 	UNROLL
 	for (int i = 0; i < m * r; i += VEC)
 		vec_store(total + i, sums_of(sum + i));
@@ -117,7 +131,7 @@ ALWAYS_INLINE void dot_end(real *out, ptrdiff_t ldo, vec sum[SUMS_PADDED], const
 ALWAYS_INLINE void dot_tile(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, const unsigned char *at,
         const struct rows *rows, const enum dtype type, const int m, const int r)
 {
-	vec sum[SUMS_PADDED] = {{0}};
+	vec sum[SUMS] = {{0}};
 	dot_blocks(sum, x, ldx, at, rows, 0, rows->d / BLOCK, type, m, r);
 	dot_end(out, ldo, sum, x, ldx, at, rows, type, m, r);
 }
@@ -138,32 +152,34 @@ ALWAYS_INLINE void dot_few(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ld
 ALWAYS_INLINE void dot_many(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const unsigned char *at,
         const struct rows *rows, const enum dtype type)
 {
-	vec sum[MANY / 4][AT_ONCE / 3][SUMS_PADDED];
+	vec sum[MANY / 4][AT_ONCE / 2][SUMS];
 	memset(sum, 0, (size_t)(m / 4) * sizeof(*sum));
 	const int n_block = rows->d / BLOCK;
 	for (int c = 0; c < n_block; c += PIECE) {
 		const int end = c + PIECE < n_block ? c + PIECE : n_block;
 		for (int i = 0; i < m / 4; i++)
-			for (int j = 0; j < AT_ONCE / 3; j++)
-				dot_blocks(sum[i][j], x + 4 * i * ldx, ldx, at + 3 * j * rows->row_bytes, rows, c, end,
-				        type, 4, 3);
+			for (int j = 0; j < AT_ONCE / 2; j++)
+				dot_blocks(sum[i][j], x + 4 * i * ldx, ldx, at + 2 * j * rows->row_bytes, rows, c, end,
+				        type, 4, 2);
 	}
 	for (int i = 0; i < m / 4; i++)
-		for (int j = 0; j < AT_ONCE / 3; j++)
-			dot_end(out + 4 * i * ldo + 3 * j, ldo, sum[i][j], x + 4 * i * ldx, ldx,
-			        at + 3 * j * rows->row_bytes, rows, type, 4, 3);
+		for (int j = 0; j < AT_ONCE / 2; j++)
+			dot_end(out + 4 * i * ldo + 2 * j, ldo, sum[i][j], x + 4 * i * ldx, ldx,
+			        at + 2 * j * rows->row_bytes, rows, type, 4, 2);
 }
 
 ALWAYS_INLINE void dot(
         real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows, const enum dtype type)
 {
+	for (; m >= 4 && rows->d <= PIECE * BLOCK; m -= 4, out += 4 * ldo, x += 4 * ldx)
+		dot_few(out, ldo, x, ldx, rows, type, 4, 2);
 	for (; m >= 4; m -= 4) {
 		const int many = m < MANY ? m / 4 * 4 : MANY;
 		struct rows rest = *rows;
 		for (; rest.n >= AT_ONCE; rest.n -= AT_ONCE, rest.at += AT_ONCE * rest.row_bytes)
 			dot_many(out + rows->n - rest.n, ldo, x, ldx, many, rest.at, rows, type);
 		for (int i = 0; i < many && rest.n; i += 4)
-			dot_few(out + i * ldo + rows->n - rest.n, ldo, x + i * ldx, ldx, &rest, type, 4, 3);
+			dot_few(out + i * ldo + rows->n - rest.n, ldo, x + i * ldx, ldx, &rest, type, 4, 2);
 		out += many * ldo, x += many * ldx, m -= many - 4;
 	}
 	if (m >= 2) {
@@ -211,11 +227,14 @@ ALWAYS_INLINE void sum_tile(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t l
 ALWAYS_INLINE void sum_rest(real *out, const real *w, const struct rows *rows, const enum dtype type)
 {
 	for (int p = rows->d / BLOCK * BLOCK; p < rows->d; p += VEC) {
-		const int n = rows->d - p < VEC ? rows->d - p : VEC;
-		vec sum = vec_load_first(out + p, n);
+		const int n = rows->d - p;
+		vec sum = vector_at(out + p, n);
 		for (int j = 0; j < rows->n; j++)
-			sum += vec_set(w[j]) * load_part(rows->at + j * rows->row_bytes, p, n, type);
-		vec_store_first(out + p, sum, n);
+			sum += vec_set(w[j]) * load_at(rows->at + j * rows->row_bytes, p, n, type);
+		if (n < VEC)
+			vec_store_first(out + p, sum, n);
+		else
+			vec_store(out + p, sum);
 	}
 }
 
@@ -238,6 +257,30 @@ ALWAYS_INLINE void sum(
 		sum_rest(out + i * ldo, w + i * ldw, rows, type);
 }
 
+ALWAYS_INLINE void copy(real *out, ptrdiff_t ldo, const struct rows *rows, const enum dtype type)
+{
+	for (int j = 0; j < rows->n; j++) {
+		const unsigned char *row = rows->at + j * rows->row_bytes;
+		int p = 0;
+		for (; p + BLOCK <= rows->d; p += BLOCK) {
+			const unsigned char *block = row + (ptrdiff_t)(p / BLOCK) * block_bytes[type];
+			const struct scale scale = block_scale(block, type);
+			if (rows->ahead)
+				fetch(block, rows->ahead, type);
+			UNROLL
+			for (int v = 0; v < VECTORS; v++)
+				vec_store(out + j * ldo + p + v * VEC, block_load(block, v, scale, type));
+		}
+		for (; p < rows->d; p += VEC) {
+			const vec x = load_at(row, p, rows->d - p, type);
+			if (rows->d - p < VEC)
+				vec_store_first(out + j * ldo + p, x, rows->d - p);
+			else
+				vec_store(out + j * ldo + p, x);
+		}
+	}
+}
+
 #define ROW_KERNELS(name, type)                                                                                        \
 	static void dot_##name(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows) \
 	{                                                                                                              \
@@ -246,6 +289,10 @@ ALWAYS_INLINE void sum(
 	static void sum_##name(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows) \
 	{                                                                                                              \
 		sum(out, ldo, w, ldw, m, rows, type);                                                                  \
+	}                                                                                                              \
+	static void copy_##name(real *out, ptrdiff_t ldo, const struct rows *rows)                                     \
+	{                                                                                                              \
+		copy(out, ldo, rows, type);                                                                            \
 	}
 ROW_KERNELS(f32, DTYPE_F32)
 ROW_KERNELS(f16, DTYPE_F16)
@@ -264,6 +311,11 @@ ROW_KERNELS(q4, DTYPE_Q4)
 	        [DTYPE_F16] = sum_f16,                                                                                 \
 	        [DTYPE_BF16] = sum_bf16,                                                                               \
 	        [DTYPE_Q8] = sum_q8,                                                                                   \
-	        [DTYPE_Q4] = sum_q4}
+	        [DTYPE_Q4] = sum_q4},                                                                                  \
+	.copy = {[DTYPE_F32] = copy_f32,                                                                               \
+	        [DTYPE_F16] = copy_f16,                                                                                \
+	        [DTYPE_BF16] = copy_bf16,                                                                              \
+	        [DTYPE_Q8] = copy_q8,                                                                                  \
+	        [DTYPE_Q4] = copy_q4}
 
 #endif
