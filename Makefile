@@ -42,6 +42,10 @@ experiments := $(patsubst experiments/%.yaml,%,$(wildcard experiments/*.yaml))
 ifeq ($(filter $(E),$(experiments)),)
 no_build_goals += experiment
 endif
+M ?=
+ifeq ($(M),)
+no_build_goals += model
+endif
 
 ifneq ($(filter-out $(no_build_goals),$(goals)),)
 tier := $(if $(filter $(test_goals),$(goals))$(findstring /tests/,$(goals)),test,run)
@@ -182,7 +186,7 @@ $(out)/build_info.c: FORCE
 	'	"$(strip $(flags))"};')
 
 # --- what to run -----------------------------------------------------------------------------------------------
-.PHONY: experiment plots tables bench bench-peers test san-test check-layers check-headers check-format format
+.PHONY: experiment model plots tables bench bench-peers test san-test check-layers check-headers check-format format
 SCALE ?=
 SEEDS ?=
 JOBS ?=
@@ -198,6 +202,10 @@ experiment: build/kvlab
 	@build/kvlab run experiments/$(E).yaml $(if $(SCALE),--scale '$(SCALE)') $(if $(SEEDS),--seeds '$(SEEDS)') \
 		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') $(if $(DEVICE),--device '$(DEVICE)')
 endif
+
+HUB ?=
+model: $(if $(M),build/kvlab) ## M=name [HUB=URL]: fetch a published model into models/name; without M, which there are
+	@tools/model $(if $(M),'$(M)') $(if $(HUB),--from '$(HUB)')
 
 plots: build/kvlab ## draw every plot again, from results/results.db alone
 	@build/kvlab plot --all

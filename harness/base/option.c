@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/json_string.h"
 #include "harness/base/number.h"
 
 static void *field_of(const struct option *option, void *config)
@@ -86,6 +87,21 @@ static int set_choice(const struct option *o, int *field, const char *value, str
 	return 0;
 }
 
+static size_t bytes_of(const struct option *o)
+{
+	return o->type == OPTION_TEXT ? (size_t)o->most : o->type == OPTION_REAL ? sizeof(double) : sizeof(int);
+}
+
+static int set_text(const struct option *o, char *field, const char *value, struct err *err)
+{
+	const size_t size = bytes_of(o), length = strlen(value);
+	if (length >= size)
+		return err_set(err, "%s: a text of %zu bytes is too long (at most %zu)", o->key, length, size - 1);
+	memset(field, 0, size);
+	memcpy(field, value, length);
+	return 0;
+}
+
 static int set_field(const struct option *o, void *field, const char *value, struct err *err)
 {
 	switch (o->type) {
@@ -97,6 +113,8 @@ static int set_field(const struct option *o, void *field, const char *value, str
 		return set_bool(o, field, value, err);
 	case OPTION_CHOICE:
 		return set_choice(o, field, value, err);
+	case OPTION_TEXT:
+		return set_text(o, field, value, err);
 	}
 	BUG("option '%s' has type %d", o->key, o->type);
 }
@@ -138,10 +156,25 @@ int option_is_initial(const struct option *option, const void *config)
 		int integer;
 		double number;
 	} initial;
+	if (option->type == OPTION_TEXT)
+		return strcmp(field, option->initial) == 0;
 	init_field(option, &initial);
 	if (option->type == OPTION_REAL)
 		return *(const double *)field == initial.number;
 	return *(const int *)field == initial.integer;
+}
+
+int option_equal(const struct option *option, const void *a, const void *b)
+{
+	const char *x = (const char *)a + option->offset, *y = (const char *)b + option->offset;
+	if (option->type == OPTION_REAL)
+		return *(const double *)x == *(const double *)y;
+	return memcmp(x, y, bytes_of(option)) == 0;
+}
+
+void option_copy(const struct option *option, void *to, const void *from)
+{
+	memcpy((char *)to + option->offset, (const char *)from + option->offset, bytes_of(option));
 }
 
 const struct option *option_find(const struct option *table, const char *key)
@@ -174,6 +207,9 @@ void option_print(FILE *out, const struct option *option, const void *config)
 		fprintf(out, "\"%.*s\"", (int)strcspn(choice, "|"), choice);
 		return;
 	}
+	case OPTION_TEXT:
+		json_print_string(out, field);
+		return;
 	}
 	BUG("option '%s' has type %d", option->key, option->type);
 }

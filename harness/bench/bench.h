@@ -29,6 +29,9 @@ int bench_step(struct bench *bench, const char *model, struct err *err);
 int bench_variants(struct bench *bench, const char *model, struct err *err);
 // Fused attention alone.
 void bench_attention(struct bench *bench);
+// Decode steps and prefill of one shape (NULL: of all) against bandwidth and peak, then its attention by variant.
+// n_layer 0: all of the shape's layers.
+int bench_decode(struct bench *bench, const char *model, int n_layer, struct err *err);
 // Tokenizers on real text, where there is any.
 int bench_tokenize(struct bench *bench, struct err *err);
 // Seconds of single steps, one a line, for the peers' bench: machine readable.

@@ -20,7 +20,7 @@ double attention_flops(const struct attention_shape *s, int is_backward)
 	return pairs * (is_backward ? 6.0 * s->d_qk + 4.0 * s->d_v : 2.0 * s->d_qk + 2.0 * s->d_v);
 }
 
-static void note_product(const struct gemm *g)
+static void note_product(const struct gemm *g, double spent_s)
 {
 	int i = 0;
 	for (; i < profile->n_product; i++) {
@@ -31,8 +31,9 @@ static void note_product(const struct gemm *g)
 	if (i == PROFILE_PRODUCTS)
 		BUG("bench: more than %d product shapes in one step", PROFILE_PRODUCTS);
 	if (i == profile->n_product)
-		profile->product[profile->n_product++] = (struct profile_product){g->form, g->m, g->n, g->k, 0};
+		profile->product[profile->n_product++] = (struct profile_product){g->form, g->m, g->n, g->k, 0, 0};
 	profile->product[i].calls++;
+	profile->product[i].spent_s += spent_s;
 }
 
 // A slot's wrapper: the same parameters, the time added to its kind.
@@ -113,8 +114,9 @@ static void gemm(const struct exec *e, const struct gemm *g)
 {
 	const double start = clock_s();
 	backend_cpu.gemm(e, g);
-	profile->spent_s[g->form == GEMM_NT ? PROFILE_GEMM_FORWARD : PROFILE_GEMM_BACKWARD] += clock_s() - start;
-	note_product(g);
+	const double spent_s = clock_s() - start;
+	profile->spent_s[g->form == GEMM_NT ? PROFILE_GEMM_FORWARD : PROFILE_GEMM_BACKWARD] += spent_s;
+	note_product(g, spent_s);
 }
 
 static void attention(const struct exec *e, struct strided_out out, real *lse, struct strided q, struct strided k,

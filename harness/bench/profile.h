@@ -30,6 +30,7 @@ struct profile_product {
 	enum gemm_form form;
 	int m, n, k;
 	long calls;
+	double spent_s;
 };
 
 struct profile {

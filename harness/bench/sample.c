@@ -17,6 +17,15 @@ static double run_calls(const struct arm *arm)
 	return (clock_s() - start) / arm->calls;
 }
 
+static void take_sample(struct arm *arm)
+{
+	double rate = arm->yardstick ? arm->yardstick(arm->yardstick_arg) : 0;
+	arm->sample[arm->n] = run_calls(arm);
+	rate += arm->yardstick ? arm->yardstick(arm->yardstick_arg) : 0;
+	arm->worth[arm->n] = arm->sample[arm->n] * rate / 2;
+	arm->n++;
+}
+
 static void warm(struct arm *arm, double warm_s)
 {
 	const double start = clock_s();
@@ -59,13 +68,13 @@ void sample_arms(struct arm *arm, int n_arm, double warm_s, double cap_s, struct
 		if (round >= ROUNDS_LEAST && clock_s() - start > cap_s)
 			break;
 		rng_sample(rng, order, n_arm, n_arm, scratch);
-		for (int i = 0; i < n_arm; i++) {
-			struct arm *a = &arm[order[i]];
-			a->sample[a->n++] = run_calls(a);
-		}
+		for (int i = 0; i < n_arm; i++)
+			take_sample(&arm[order[i]]);
 	}
 	for (int a = 0; a < n_arm; a++) {
 		summarise(&arm[a]);
 		median_of(arm[a].sample, arm[a].n);
+		arm[a].worth_median = median_of(arm[a].worth, arm[a].n);
+		median_interval(arm[a].worth, arm[a].n, &arm[a].worth_lo, &arm[a].worth_hi);
 	}
 }

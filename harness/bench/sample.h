@@ -18,6 +18,12 @@ struct arm {
 	double sample[SAMPLES_MOST]; // seconds a call, sorted at the end
 	double median, lo, hi;       // distribution-free 95 % interval of the median; NAN below six samples
 	int is_reached;              // the interval lies within 2 % of the median
+	// Optional: what the machine does just then (bytes a second, say), asked right before and after each sample;
+	// worth is a sample's seconds times the mean of both answers: what could have been done in its time.
+	double (*yardstick)(void *);
+	void *yardstick_arg;
+	double worth[SAMPLES_MOST]; // sorted at the end
+	double worth_median, worth_lo, worth_hi;
 };
 
 // Warms every arm up for warm_s seconds, then takes rounds until each interval is within 2 % or cap_s is over; at least

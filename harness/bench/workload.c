@@ -39,7 +39,7 @@ static int set_all(const struct option *table, void *config, const struct settin
 }
 
 // "key=value key=value".
-static int set_text(const struct option *table, void *config, const char *text, struct arena *arena, struct err *err)
+int workload_set_text(const struct option *table, void *config, const char *text, struct arena *arena, struct err *err)
 {
 	char *rest = arena_strdup(arena, text), *word;
 	while ((word = strtok_r(rest, " ", &rest))) {
@@ -93,8 +93,8 @@ int workload_init(struct workload *w, const char *name, const struct workload_va
 		return -1;
 	if (set_all(s->task->options, s->task_config, row->task_setting, err) ||
 	        set_all(model_options, model, row->model_setting, err) ||
-	        set_text(model_options, model, variant->model_options, arena, err) ||
-	        set_text(s->variant->options, s->variant_config, variant->options, arena, err))
+	        workload_set_text(model_options, model, variant->model_options, arena, err) ||
+	        workload_set_text(s->variant->options, s->variant_config, variant->options, arena, err))
 		return -1;
 	const struct task_shape shape = s->task->shape(s->task_config);
 	if (model_config_resolve(model, shape.n_vocab, shape.T, err))

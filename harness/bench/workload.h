@@ -25,6 +25,9 @@ struct workload_variant {
 // Memory from arena.
 int workload_init(struct workload *w, const char *name, const struct workload_variant *variant, struct arena *arena,
         struct err *err);
+// "key=value key=value" into a config that options_init has filled.
+int workload_set_text(const struct option *table, void *config, const char *text, struct arena *arena, struct err *err);
+
 // One training step of a trainer, numbered on from the last: what the arms of a bench call.
 struct stepper {
 	struct trainer trainer;

@@ -20,13 +20,16 @@ static const struct cli_option options[] = {
         {"steps-only", CLI_FLAG, NULL, "print the seconds of single training steps, one a line, and nothing else"},
         {"model", CLI_TEXT, "MODEL",
                 "which model's step: small, middle or gpt2 (default: all; variants: middle; --steps-only: small)"},
-        {"what", CLI_TEXT, "PART", "one part only: workers, machine, step, gpt2, variants, attention or tokenize"},
+        {"what", CLI_TEXT, "PART",
+                "one part only: workers, machine, step, gpt2, variants, attention, decode or tokenize"},
+        {"layers", CLI_INT, "N", "layers of the models that decode (default: all of the published shape)"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
 };
 
-static const char *const models[] = {"small", "middle", "gpt2"};
-enum { N_MODEL = sizeof(models) / sizeof(*models), N_TOY = 2 }; // toys come first
+static const char *const models[] = {"small", "middle", "gpt2", "gpt2-124m", "llama-3.2-1b"};
+// Toys come first, then those that train; the rest decode.
+enum { N_MODEL = sizeof(models) / sizeof(*models), N_TOY = 2, N_TRAINED = 3 };
 
 static int run_workers(struct bench *bench, const char *model, struct err *err)
 {
@@ -45,7 +48,7 @@ static int run_machine(struct bench *bench, const char *model, struct err *err)
 
 static int run_steps(struct bench *bench, const char *model, struct err *err)
 {
-	for (int i = 0; i < N_MODEL; i++)
+	for (int i = 0; i < N_TRAINED; i++)
 		if ((model ? !strcmp(model, models[i]) : i < N_TOY) && bench_step(bench, models[i], err))
 			return -1;
 	return 0;
@@ -68,6 +71,13 @@ static int run_attention(struct bench *bench, const char *model, struct err *err
 	return 0;
 }
 
+static int n_layer; // option --layers
+
+static int run_decode(struct bench *bench, const char *model, struct err *err)
+{
+	return bench_decode(bench, model, n_layer, err);
+}
+
 static int run_tokenize(struct bench *bench, const char *model, struct err *err)
 {
 	(void)model;
@@ -85,6 +95,7 @@ static const struct part {
         {"gpt2", run_gpt2},
         {"variants", run_variants},
         {"attention", run_attention},
+        {"decode", run_decode},
         {"tokenize", run_tokenize},
 };
 enum { N_PART = sizeof(parts) / sizeof(*parts) };
@@ -137,15 +148,21 @@ static int run(int argc, char **argv, struct err *err)
 	          n_thread = cli_int(&args, "threads", n_processor < 2 ? 1 : 2);
 	const char *model = cli_text(&args, "model", NULL);
 	if (model && !is_model(model))
-		return err_set(err, "bench: option '--model': there is no model '%s' (small, middle or gpt2)", model),
+		return err_set(err,
+		               "bench: option '--model': there is no model '%s' (small, middle or gpt2; decode: "
+		               "gpt2-124m or llama-3.2-1b)",
+		               model),
 		       COMMAND_ERROR;
 	const char *what = cli_text(&args, "what", NULL);
 	if (what && !is_part(what))
 		return err_set(err,
 		               "bench: option '--what': there is no part '%s' (workers, machine, step, gpt2, "
-		               "variants, attention or tokenize)",
+		               "variants, attention, decode or tokenize)",
 		               what),
 		       COMMAND_ERROR;
+	n_layer = cli_int(&args, "layers", 0);
+	if (n_layer < 0)
+		return err_set(err, "bench: option '--layers': %d layers (1 or more; 0: all)", n_layer), COMMAND_ERROR;
 	if (n_thread < 1 || n_thread > n_processor)
 		return err_set(err, "bench: option '--threads': %d threads on %d processors (1 to %d)", n_thread,
 		               n_processor, n_processor),
@@ -165,7 +182,7 @@ static int run(int argc, char **argv, struct err *err)
 const struct command command_bench = {
         .name = "bench",
         .summary = "Time the training step and attention against the machine's ceilings",
-        .usage = "[--what PART] [--model MODEL] [--threads N] [--steps-only] [--seconds S]",
+        .usage = "[--what PART] [--model MODEL] [--layers N] [--threads N] [--steps-only] [--seconds S]",
         .options = options,
         .run = run,
 };

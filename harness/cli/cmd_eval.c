@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 // kvlab eval: how well a model predicts a text, and how far it is from a reference model.
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/json.h"
 #include "harness/base/number.h"
 #include "harness/base/progress.h"
 #include "harness/cli/subject.h"
 #include "harness/run/perplexity.h"
-#include "harness/text/file.h"
-#include "harness/text/utf8.h"
+#include "harness/text/encode.h"
+#include "harness/text/tokens.h"
 
 extern const struct command command_eval;
 
@@ -19,7 +21,7 @@ static const struct cli_option options[] = {
         {"stride", CLI_INT, "N", "tokens from window to window, of which the last N are scored (default: context)"},
         {"reference", CLI_TEXT, "MODEL", "a model of the same vocabulary, to say how far from it this one is"},
         {"batch", CLI_INT, "N", "windows at a time (default: by their size); no result changes"},
-        {"bytes", CLI_INT, "N", "only the first N bytes of the text"},
+        {"tokens", CLI_INT, "N", "only the first N tokens of the text"},
         {"json", CLI_FLAG, NULL, "print one JSON object"},
         SUBJECT_OPTIONS,
         {0},
@@ -27,29 +29,49 @@ static const struct cli_option options[] = {
 
 enum { CONTEXT_MOST = 1024 };
 
-struct text {
-	const char *path;
-	char *bytes;
-	size_t n;
+struct given_text {
+	const char *name;
 	struct token_ids ids;
+	size_t n_byte; // that the ids decode to
 };
 
-static int read_text(struct text *text, const struct subject *s, const struct cli_args *args, struct err *err)
+// A corpus by name: its test part.
+static int read_corpus(struct given_text *text, enum corpus_id id, const struct subject *s, struct err *err)
 {
-	if (file_read(&text->bytes, &text->n, text->path, err))
+	const struct tokens_setting setting = {
+	        .corpus = id, .kind = TOKENS_BPE, .path = "", .tokenizer = s->tokenizer_path};
+	struct tokens tokens;
+	if (tokens_open(&tokens, &setting, err))
 		return -1;
-	const size_t most = (size_t)cli_int(args, "bytes", FILE_BYTES_MOST);
-	if (text->n > most) { // a character that is cut in two is left out
-		text->n = most;
-		text->n -= (size_t)utf8_unfinished(text->bytes, most);
-	}
-	const size_t valid = utf8_valid(text->bytes, text->n);
-	if (valid < text->n)
-		return err_set(
-		        err, "%s: byte %zu begins no character: not UTF-8 (convert it first)", text->path, valid);
-	if (text->n == 0)
-		return err_set(err, "%s: the text is empty", text->path);
-	return subject_encode(s, text->bytes, text->n, args, &text->ids, err);
+	const struct token_part *part = &tokens.part[PART_TEST];
+	token_ids_reserve(&text->ids, part->n);
+	for (size_t i = 0; i < part->n; i++)
+		token_ids_push(&text->ids, tokens_at(&tokens, part, i));
+	tokens_close(&tokens);
+	return 0;
+}
+
+// What the tokenizer puts before every text (Llama's <|begin_of_text|>), then the text. A name is a corpus, anything
+// else a path.
+static int read_text(struct given_text *text, const struct subject *s, int n_most, struct err *err)
+{
+	static const struct option corpora[] = {{"corpus", OPTION_CHOICE, 0, "file", 0, 0, CORPUS_CHOICES, ""}, {NULL}};
+	struct err no_name = {0};
+	int corpus;
+	struct encoder *encoder = encoder_new(s->tokenizer);
+	int rc = encoder_run(encoder, "", 0, ENCODE_TEMPLATE, &text->ids, err);
+	encoder_free(encoder);
+	if (!rc && option_set(corpora, &corpus, "corpus", text->name, &no_name) == 0 && corpus != CORPUS_FILE)
+		rc = read_corpus(text, (enum corpus_id)corpus, s, err);
+	else if (!rc)
+		rc = encode_path(&text->ids, text->name, s->tokenizer, err);
+	if (rc)
+		return -1;
+	text->ids.n = text->ids.n < (size_t)n_most ? text->ids.n : (size_t)n_most;
+	char *bytes;
+	rc = tokenizer_decode(s->tokenizer, text->ids.id, text->ids.n, DECODE_NO_SPECIAL, &bytes, &text->n_byte, err);
+	free(rc ? NULL : bytes);
+	return rc;
 }
 
 // --- what is printed -----------------------------------------------------------------------------------------------
@@ -65,20 +87,20 @@ static void print_member(const char *name, double value)
 static void print_text_member(const char *name, const char *value)
 {
 	printf(", \"%s\": ", name);
-	value_print_text(stdout, value, strlen(value));
+	json_print_text(stdout, value, strlen(value));
 }
 
-static void print_json(const struct perplexity *r, const struct perplexity_config *config, const struct text *text,
-        const struct cli_args *args)
+static void print_json(const struct perplexity *r, const struct perplexity_config *config,
+        const struct given_text *text, const struct cli_args *args)
 {
 	printf("{\"model\": ");
-	value_print_text(stdout, args->positional[0], strlen(args->positional[0]));
-	print_text_member("text", text->path);
+	json_print_text(stdout, args->positional[0], strlen(args->positional[0]));
+	print_text_member("text", text->name);
 	print_member("context", config->context);
 	print_member("stride", config->stride);
 	print_text_member("k_dtype", dtype_name[config->cache->k_dtype]);
 	print_text_member("v_dtype", dtype_name[config->cache->v_dtype]);
-	print_member("n_byte", (double)text->n);
+	print_member("n_byte", (double)text->n_byte);
 	print_member("n_text_token", (double)text->ids.n);
 	print_member("n_token", (double)r->n_token);
 	print_member("n_window", (double)r->n_window);
@@ -107,7 +129,8 @@ static void print_estimate(const char *name, struct estimate e, const char *unit
 	printf("%s\n", unit);
 }
 
-static void print_table(const struct perplexity *r, const struct perplexity_config *config, const struct text *text)
+static void print_table(
+        const struct perplexity *r, const struct perplexity_config *config, const struct given_text *text)
 {
 	print_estimate("perplexity", r->perplexity, "");
 	print_estimate("loss", r->loss, " nats a token");
@@ -119,7 +142,7 @@ static void print_table(const struct perplexity *r, const struct perplexity_conf
 		printf("%-22s %.4g of the tokens have the same most likely one\n", "top-1 agreement", r->agreement);
 	}
 	printf("%-22s %ld of %zu tokens (%zu bytes) in %ld windows of %d, stride %d; cached keys %s, values %s\n",
-	        "scored", r->n_token, text->ids.n, text->n, r->n_window, config->context, config->stride,
+	        "scored", r->n_token, text->ids.n, text->n_byte, r->n_window, config->context, config->stride,
 	        dtype_name[config->cache->k_dtype], dtype_name[config->cache->v_dtype]);
 	if (r->n_block > 1)
 		printf("%-22s standard errors over %ld blocks of consecutive windows\n", "+-", r->n_block);
@@ -133,8 +156,8 @@ static void show_progress(void *context, long done, long total)
 	progress_update(context, (double)done, NULL);
 }
 
-static int measure(struct subject *s, struct model *reference, const struct text *text, const struct cli_args *args,
-        struct err *err)
+static int measure(struct subject *s, struct model *reference, const struct given_text *text,
+        const struct cli_args *args, struct err *err)
 {
 	const int n_ctx = s->p.model.config.n_ctx;
 	const int context = cli_int(args, "context", n_ctx < CONTEXT_MOST ? n_ctx : CONTEXT_MOST);
@@ -146,7 +169,7 @@ static int measure(struct subject *s, struct model *reference, const struct text
 	        .n_thread = s->n_thread,
 	        .cache = &s->cache,
 	        .reference = reference,
-	        .n_byte = (double)text->n,
+	        .n_byte = (double)text->n_byte,
 	        .tick = show_progress,
 	        .tick_context = &progress};
 	progress_init(&progress, "tokens", (double)text->ids.n, 0);
@@ -162,10 +185,10 @@ static int measure(struct subject *s, struct model *reference, const struct text
 
 static int eval(struct subject *s, const struct cli_args *args, struct err *err)
 {
-	struct text text = {.path = args->positional[1]};
+	struct given_text text = {.name = args->positional[1]};
 	struct pretrained reference;
 	const char *path = cli_text(args, "reference", NULL);
-	int rc = read_text(&text, s, args, err);
+	int rc = read_text(&text, s, cli_int(args, "tokens", INT_MAX), err);
 	if (rc == 0 && path)
 		rc = model_load(&reference, path, PRETRAINED_TO_READ, &s->arena, err);
 	if (rc == 0) {
@@ -174,7 +197,6 @@ static int eval(struct subject *s, const struct cli_args *args, struct err *err)
 			pretrained_close(&reference);
 	}
 	free(text.ids.id);
-	free(text.bytes);
 	return rc;
 }
 

@@ -18,6 +18,7 @@ static const struct cli_option options[] = {
         {"top-p", CLI_REAL, "P", "draw from the most likely that have the share P together (default 1: all)"},
         {"seed", CLI_INT, "N", "another seed, another text (default 0)"},
         {"ids", CLI_FLAG, NULL, "print the ids of the new tokens, not the text"},
+        {"special", CLI_FLAG, NULL, "\"<|endoftext|>\" in the prompt is that token (default: plain text)"},
         {"new", CLI_FLAG, NULL, "print the new text alone, without the prompt"},
         SUBJECT_OPTIONS,
         {0},
@@ -70,7 +71,11 @@ static int read_prompt(struct generation *g, struct err *err)
 {
 	const char *text = g->args->positional[1];
 	const struct tokenizer *t = g->s->tokenizer;
-	if (subject_encode(g->s, text, strlen(text), g->args, &g->prompt, err))
+	const int flags = ENCODE_TEMPLATE | (cli_flag(g->args, "special") ? ENCODE_SPECIAL : 0);
+	struct encoder *encoder = encoder_new(t);
+	const int rc = encoder_run(encoder, text, strlen(text), flags, &g->prompt, err);
+	encoder_free(encoder);
+	if (rc)
 		return -1;
 	const int first = tokenizer_bos(t) >= 0 ? tokenizer_bos(t) : tokenizer_eos(t);
 	if (g->prompt.n == 0 && first < 0)

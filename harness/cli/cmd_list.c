@@ -59,6 +59,8 @@ static char *range_of(const struct option *option, struct arena *arena)
 		return arena_strdup(arena, "true|false");
 	if (option->type == OPTION_CHOICE)
 		return arena_strdup(arena, option->choices);
+	if (option->type == OPTION_TEXT)
+		return arena_printf(arena, "up to %d bytes", (int)option->most - 1);
 	number_print(least, option->least);
 	number_print(most, option->most);
 	if (option->type == OPTION_INT && option->most >= INT_MAX)
@@ -79,7 +81,7 @@ static char *default_of(const struct option *option, const void *config, struct 
 	option_print(out, option, config);
 	if (fclose(out))
 		die_no_memory(length);
-	int is_quoted = text[0] == '"';
+	int is_quoted = text[0] == '"' && length > 2; // the empty text is shown as ""
 	char *copy = arena_printf(arena, "%.*s", (int)length - 2 * is_quoted, text + is_quoted);
 	free(text);
 	return copy;
@@ -87,7 +89,7 @@ static char *default_of(const struct option *option, const void *config, struct 
 
 static void show_choice(const struct choice *choice, struct arena *arena)
 {
-	static const char *const type[] = {"integer", "real", "truth", "choice"};
+	static const char *const type[] = {"integer", "real", "truth", "choice", "text"};
 	void *config = choice_config(choice, arena);
 	if (section_is_optional(choice->id)) // there is only one
 		printf("%s: %s\n", choice->name, choice->summary);

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "harness/base/utf8.h"
 #include "harness/cli/command.h"
 #include "harness/text/file.h"
 #include "harness/text/tokenizer.h"
-#include "harness/text/utf8.h"
 
 extern const struct command command_tokenize;
 

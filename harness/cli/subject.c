@@ -64,7 +64,8 @@ int subject_open(struct subject *s, const char *path, const struct cli_args *arg
 		return err_set(err, "%s: option '--threads' needs at least 1", args->command->name);
 	arena_init(&s->arena, CHUNK);
 	if (model_load(&s->p, path, PRETRAINED_TO_READ, &s->arena, err) == 0) {
-		if (open_tokenizer(s, cli_text(args, "tokenizer", tokenizer_place(path, &s->arena)), err) == 0)
+		s->tokenizer_path = cli_text(args, "tokenizer", tokenizer_place(path, &s->arena));
+		if (open_tokenizer(s, s->tokenizer_path, err) == 0)
 			return 0;
 		subject_close(s);
 		return -1;
@@ -78,14 +79,4 @@ void subject_close(struct subject *s)
 	tokenizer_free(s->tokenizer);
 	pretrained_close(&s->p);
 	arena_release(&s->arena);
-}
-
-int subject_encode(const struct subject *s, const char *text, size_t n, const struct cli_args *args,
-        struct token_ids *ids, struct err *err)
-{
-	const int flags = ENCODE_TEMPLATE | (cli_flag(args, "special") ? ENCODE_SPECIAL : 0);
-	struct encoder *encoder = encoder_new(s->tokenizer);
-	const int rc = encoder_run(encoder, text, n, flags, ids, err);
-	encoder_free(encoder);
-	return rc;
 }

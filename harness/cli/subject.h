@@ -13,7 +13,6 @@ extern "C" {
 #define SUBJECT_OPTIONS                                                                                                \
 	{"tokenizer", CLI_TEXT, "PATH", "the tokenizer's file or folder, where it is not beside the model"},           \
 	        {"cache", CLI_TEXT, "k=T,v=T", "types of cached keys and values: " DTYPE_CHOICES " (default f32)"},    \
-	        {"special", CLI_FLAG, NULL, "\"<|endoftext|>\" in the text is that token (default: plain text)"},      \
 	{                                                                                                              \
 		"threads", CLI_INT, "N", "threads to compute with (default: one per processor); no result changes"     \
 	}
@@ -22,6 +21,7 @@ struct subject {
 	struct arena arena;
 	struct pretrained p;
 	struct tokenizer *tokenizer;
+	const char *tokenizer_path;
 	struct cache_config cache; // of --cache
 	int n_thread;
 };
@@ -30,10 +30,6 @@ struct subject {
 // message and nothing open.
 int subject_open(struct subject *s, const char *path, const struct cli_args *args, struct err *err);
 void subject_close(struct subject *s);
-// Appends the ids of a text; the tokenizer's own beginning and end go around it (Llama's <|begin_of_text|>).
-int subject_encode(const struct subject *s, const char *text, size_t n, const struct cli_args *args,
-        struct token_ids *ids, struct err *err);
-
 #ifdef __cplusplus
 }
 #endif

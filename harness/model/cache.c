@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "harness/base/rng.h"
 #include "harness/num/stored.h"
 
 const struct option cache_options[] = {
@@ -111,6 +112,7 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 	if (cache_check(&cache->config, err))
 		return -1;
 	cache->n_stream = variant->streams(dims, variant_config, cache->shape);
+	cache->n_layer = dims->n_layer;
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
 	struct share share[VARIANT_STREAMS];
 	size_t total = 0;
@@ -144,7 +146,7 @@ void cache_clear(struct cache *cache)
 	cache->length = 0;
 }
 
-static void fill_stream(
+static void repeat_stream(
         struct attn_cache *to, const struct attn_cache *from, int stream, const struct layout *layout, int length)
 {
 	const struct cache *cache = to->cache;
@@ -163,7 +165,7 @@ static void fill_stream(
 	}
 }
 
-void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length)
+void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length)
 {
 	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
 		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
@@ -172,7 +174,7 @@ void cache_fill(struct cache *to, const struct cache *from, int n_layer, int len
 		if (from->length % layout.tokens)
 			BUG("%d positions are no whole blocks", from->length);
 		for (int l = 0; l < n_layer; l++)
-			fill_stream(&to->layer[l], &from->layer[l], s, &layout, length);
+			repeat_stream(&to->layer[l], &from->layer[l], s, &layout, length);
 	}
 	to->length = length;
 }
@@ -187,6 +189,17 @@ struct store {
 	ptrdiff_t n_unit;
 	int elements;
 };
+
+static struct store store_of(const struct cache *cache, const struct attn_cache *layer, int stream)
+{
+	const struct stream_shape *shape = &cache->shape[stream];
+	struct store store = {.layout = layout_of(&cache->config, shape),
+	        .unit = layer->stream[stream],
+	        .tail = layer->tail[stream],
+	        .elements = shape->elements};
+	store.n_unit = cache->capacity / store.layout.tokens;
+	return store;
+}
 
 static unsigned char *unit_at(const struct store *s, int b, int i)
 {
@@ -261,11 +274,7 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 		        cache->length, cache->capacity);
 	if (a->tape->mode == TAPE_RECORD)
 		BUG("a cache in a recorded step");
-	struct store store = {.layout = layout_of(&cache->config, shape),
-	        .unit = layer->stream[stream],
-	        .tail = layer->tail[stream],
-	        .elements = shape->elements};
-	store.n_unit = cache->capacity / store.layout.tokens;
+	const struct store store = store_of(cache, layer, stream);
 	const int is_counting = a->tape->mode == TAPE_COUNT, is_f32 = store.layout.dtype == DTYPE_F32;
 	if (is_counting && !is_f32) {
 		const double n = (double)tensor_n_row(rows),
@@ -285,6 +294,31 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 		return all;
 	}
 	return op_reals(a->tape, all);
+}
+
+void cache_fill(struct cache *cache, int length, uint64_t seed)
+{
+	enum { ROWS = 3 * DTYPE_BLOCK + 1 }; // of its own each; then the same again
+	for (int s = 0; s < cache->n_stream; s++) {
+		const int n = cache->shape[s].elements;
+		struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)s);
+		struct arena memory;
+		arena_init(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
+		struct tensor rows = {.B = cache->B, .C = n, .t_stride = n};
+		rows.x = arena_alloc(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
+		for (int i = 0; i < ROWS * n; i++)
+			rows.x[i] = (real)rng_normal(&rng);
+		for (int l = 0; l < cache->n_layer; l++) {
+			const struct store store = store_of(cache, &cache->layer[l], s);
+			for (int at = 0; at < length; at += ROWS) {
+				rows.T = length - at < ROWS ? length - at : ROWS;
+				for (int b = 0; b < cache->B; b++)
+					write_rows(&store, &rows, b, at);
+			}
+		}
+		arena_release(&memory);
+	}
+	cache->length = length;
 }
 
 int attn_q_position(const struct attn *a)

@@ -10,6 +10,8 @@
 // prefill; with scales per channel a query may see its most recent keys unrounded.
 #ifndef KVLAB_MODEL_CACHE_H
 #define KVLAB_MODEL_CACHE_H
+#include <stdint.h>
+
 #include "harness/num/dtype.h"
 #include "variants/variant.h"
 #ifdef __cplusplus
@@ -34,7 +36,8 @@ struct cache {
 	int n_stream;
 	struct cache_config config;
 	struct stream_shape shape[VARIANT_STREAMS];
-	struct attn_cache *layer; // n_layer
+	int n_layer;
+	struct attn_cache *layer;
 	// Of all streams: B * (capacity * per_token + per_sequence) of cache_count(), less what a capacity that is no
 	// multiple of DTYPE_BLOCK leaves over with scales per channel (the tail is where those tokens stay).
 	double allocated_bytes;
@@ -48,11 +51,13 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
         struct err *err);
 // Forgets all positions; memory stays.
 void cache_clear(struct cache *cache);
+// Random rows at positions 0..length-1, as if that many had been written: for timing, where values do not matter.
+void cache_fill(struct cache *cache, int length, uint64_t seed);
 
 // Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
 // long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
 // whole blocks (a multiple of DTYPE_BLOCK).
-void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length);
+void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length);
 
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).

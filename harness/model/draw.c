@@ -38,6 +38,12 @@ static double draw(struct rng *rng, const struct model_config *c, const struct m
 
 void model_draw_weights(struct model *m, uint64_t seed)
 {
+	model_draw_weights_by(m, seed, 1);
+}
+
+void model_draw_weights_by(struct model *m, uint64_t seed, int n_thread)
+{
+#pragma omp parallel for num_threads(n_thread) if (n_thread > 1) schedule(dynamic)
 	for (int i = 0; i < m->n_param; i++) {
 		const struct model_param *p = &m->param[i];
 		struct rng rng = rng_make(seed, RNG_INIT, (uint64_t)i);

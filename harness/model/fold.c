@@ -5,7 +5,7 @@
 
 #include "harness/model/model.h"
 
-enum { ALIGN = 64 / (int)sizeof(real), CHUNK = 1 << 20 };
+enum { CHUNK = 1 << 20 };
 
 static int is_attention(const struct model *m, const struct tensor *t)
 {
@@ -32,7 +32,7 @@ static void allocate(struct model *folded, const struct model *m, struct arena *
 	for (int i = 0; i < folded->n_param; i++) {
 		const struct tensor *t = &folded->param[i].tensor;
 		if (is_attention(folded, t))
-			folded->n_padded += ((long)t->T * t->C + ALIGN - 1) / ALIGN * ALIGN;
+			folded->n_padded += model_padded(t);
 	}
 	folded->x = arena_zalloc(arena, (size_t)folded->n_padded * sizeof(real));
 	folded->sinusoid = m->sinusoid;
@@ -45,7 +45,7 @@ static void allocate(struct model *folded, const struct model *m, struct arena *
 			continue;
 		}
 		t->x = folded->x + at;
-		at += ((long)t->T * t->C + ALIGN - 1) / ALIGN * ALIGN;
+		at += model_padded(t);
 		if (its && its->T == t->T && its->C == t->C)
 			memcpy(t->x, its->x, (size_t)t->T * (size_t)t->C * sizeof(real));
 	}

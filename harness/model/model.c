@@ -8,7 +8,7 @@
 
 // Parameters start on 64-byte boundaries only where a block begins; neighbours of one layer's attention follow each
 // other without gaps (when their sizes allow), so that products over the same input can be one (op_linear_many).
-enum { ALIGN = 64 / (int)sizeof(real), PARAMS_PER_LAYER = VARIANT_PARAMS + 8, PARAMS_OUTSIDE = 11 };
+enum { PARAMS_PER_LAYER = VARIANT_PARAMS + 8, PARAMS_OUTSIDE = 11 };
 
 static struct tensor *add(struct model *m, const char *name, int rows, int cols, enum param_init init, int fan_in)
 {
@@ -152,7 +152,8 @@ void model_init(struct model *m, const struct model_config *config, const struct
 	init_head(m);
 	// Every parameter begins on its own boundary unless the one before ends on one anyway.
 	for (int p = 0; p < m->n_param; p++)
-		m->n_padded += ((long)m->param[p].tensor.T * m->param[p].tensor.C + ALIGN - 1) / ALIGN * ALIGN;
+		m->n_padded += model_padded(&m->param[p].tensor);
+	m->n_trained = m->n_padded;
 }
 
 real *model_sinusoid(const struct model_config *c, struct arena *arena)
@@ -170,14 +171,15 @@ real *model_sinusoid(const struct model_config *c, struct arena *arena)
 void model_allocate(struct model *m, int with_gradients, struct arena *arena)
 {
 	m->x = arena_zalloc(arena, (size_t)m->n_padded * sizeof(real));
-	m->dx = with_gradients ? arena_zalloc(arena, (size_t)m->n_padded * sizeof(real)) : NULL;
+	m->dx = with_gradients ? arena_alloc(arena, (size_t)m->n_trained * sizeof(real)) : NULL;
 	long at = 0;
 	for (int p = 0; p < m->n_param; p++) {
 		struct tensor *t = &m->param[p].tensor;
 		t->x = m->x + at;
-		t->dx = m->dx ? m->dx + at : NULL;
-		at += ((long)t->T * t->C + ALIGN - 1) / ALIGN * ALIGN;
+		at += model_padded(t);
 	}
+	m->n_gradient = m->dx ? m->n_trained : 0;
+	model_place_gradients(m);
 	if (m->config.position == POSITION_SINUSOIDAL)
 		m->sinusoid = model_sinusoid(&m->config, arena);
 }
@@ -192,7 +194,7 @@ void model_settle_gradients(struct model *m)
 {
 	for (int p = 0; p < m->n_param; p++) {
 		const struct tensor *t = &m->param[p].tensor;
-		if (!t->is_live)
+		if (t->dx && !t->is_live)
 			memset(t->dx, 0, (size_t)t->T * (size_t)t->C * sizeof(real));
 	}
 }

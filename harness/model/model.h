@@ -19,7 +19,8 @@ struct model_param {
 	char name[40]; // "layer.0.w_q"
 	enum param_init init;
 	int fan_in, fan_out, is_embedding, is_attention;
-	int decays; // weight decay applies (INIT_WEIGHT: matrices, not norms and biases)
+	int decays;    // weight decay applies (INIT_WEIGHT: matrices, not norms and biases)
+	int is_frozen; // not trained: no gradient, no moments
 };
 
 struct model_layer {
@@ -37,7 +38,9 @@ struct model {
 	struct model_param *param; // in memory order
 	long n_number;             // numbers in all parameters, padding left out
 	long n_padded;             // numbers in the block of memory
-	real *x, *dx;              // the block: values and gradients; x is NULL once quantised
+	long n_trained;            // of those, the numbers of parameters that are not frozen
+	long n_gradient;           // numbers that dx has room for
+	real *x, *dx; // blocks: values (NULL once quantised); gradients of what is trained, in the same order
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
 	struct tensor *token_bias;                                               // (1, d_model), token_input: one_hot
@@ -54,6 +57,20 @@ void model_allocate(struct model *model, int with_gradients, struct arena *arena
 real *model_sinusoid(const struct model_config *config, struct arena *arena);
 // Initial weights by the config's rule; every parameter has its own stream, keyed by seed and its number.
 void model_draw_weights(struct model *model, uint64_t seed);
+void model_draw_weights_by(struct model *model, uint64_t seed, int n_thread); // the same weights, sooner
+// From now on, trains only parameters of these names, "w_q w_k norm_gain" (without "layer.N."; a layer's are those of
+// all layers); NULL: all. Others have no gradient, and an optimizer made afterwards no moments for them. Gradients of
+// the trained ones keep their bits. To be called before or after model_allocate, between steps. 0, or -1 with the
+// sentence that this model has no such parameter.
+int model_train_only(struct model *model, const char *names, struct err *err);
+// Points gradients to their places in dx: by model_allocate and model_train_only.
+void model_place_gradients(struct model *model);
+// Numbers that a parameter takes in the blocks: each begins on a boundary of 64 bytes.
+static inline long model_padded(const struct tensor *t)
+{
+	const long n = (long)t->T * t->C, align = 64 / (long)sizeof(real);
+	return (n + align - 1) / align * align;
+}
 // Start of a training step: gradients are undefined until written.
 void model_clear_gradients(struct model *model);
 // After backward: gradients of parameters that nothing touched become zero.

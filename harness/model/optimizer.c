@@ -7,8 +7,8 @@ void optimizer_init(
         struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena)
 {
 	o->config = *config;
-	o->m = arena_zalloc(arena, (size_t)model->n_padded * sizeof(real));
-	o->v = arena_zalloc(arena, (size_t)model->n_padded * sizeof(real));
+	o->m = arena_zalloc(arena, (size_t)model->n_trained * sizeof(real));
+	o->v = arena_zalloc(arena, (size_t)model->n_trained * sizeof(real));
 }
 
 // From 1 at the start to 0 at the end.
@@ -36,22 +36,24 @@ double optimizer_step(
         struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend)
 {
 	const struct optimizer_config *c = &o->config;
-	const double norm = sqrt(backend->sum_squares(exec, model->dx, model->n_padded));
+	const double norm = c->clip > 0 ? sqrt(backend->sum_squares(exec, model->dx, model->n_trained)) : 0;
 	struct adam adam = {.lr = optimizer_lr(c, step),
 	        .beta1 = c->beta1,
 	        .beta2 = c->beta2,
 	        .eps = c->eps,
 	        .step = step,
 	        .grad_scale = c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
-	if (c->weight_decay == 0) {
+	if (c->weight_decay == 0 && model->n_trained == model->n_padded) {
 		backend->adam(exec, model->x, o->m, o->v, model->dx, model->n_padded, &adam);
 		return norm;
 	}
 	for (int p = 0; p < model->n_param; p++) {
 		const struct model_param *param = &model->param[p];
-		const ptrdiff_t at = param->tensor.x - model->x;
+		if (param->is_frozen)
+			continue;
+		const ptrdiff_t at = param->tensor.dx - model->dx;
 		adam.weight_decay = param->decays ? c->weight_decay : 0;
-		backend->adam(exec, model->x + at, o->m + at, o->v + at, param->tensor.dx,
+		backend->adam(exec, param->tensor.x, o->m + at, o->v + at, param->tensor.dx,
 		        (long)param->tensor.T * param->tensor.C, &adam);
 	}
 	return norm;

@@ -24,7 +24,7 @@ struct optimizer_config {
 
 struct optimizer {
 	struct optimizer_config config;
-	real *m, *v; // moments, in the layout of model->x; part of a checkpoint
+	real *m, *v; // moments, in the layout of model->dx (model->n_trained numbers); part of a checkpoint
 };
 
 void optimizer_init(
@@ -32,7 +32,8 @@ void optimizer_init(
 // Learning rate of step 1, 2, ... steps: rises linearly over the warm-up, then falls to lr_floor at the last step. In
 // COSINE_PRODUCT time begins at 0, so that the first step of a warm-up changes nothing (as in the papers' code).
 double optimizer_lr(const struct optimizer_config *config, long step);
-// One update from model->dx. Returns the global norm of the gradient before clipping.
+// One update from model->dx. Returns the global norm of the gradient before clipping; 0 without clipping, which would
+// read all gradients once more for it.
 double optimizer_step(
         struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend);
 

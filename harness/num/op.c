@@ -20,6 +20,11 @@ void op_gradient_clear(struct tensor *t)
 			memset(t->dx + b * t->b_stride + i * t->t_stride, 0, (size_t)t->C * sizeof(real));
 }
 
+void *op_record(struct tape *tape, const struct tensor *out, void (*backward)(struct tape *, void *), size_t bytes)
+{
+	return out->dx ? tape_record(tape, backward, bytes) : NULL;
+}
+
 struct exec op_exec_wide(const struct tape *tape)
 {
 	return (struct exec){tape->n_thread, tape->scratch};

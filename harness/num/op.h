@@ -112,6 +112,13 @@ void op_gradient_clear(struct tensor *t);
 // Of products and attention; of everything else: one thread while decoding, whose few rows are not worth a fork.
 struct exec op_exec_wide(const struct tape *tape);
 struct exec op_exec(const struct tape *tape);
+// Whether a result of t (may be NULL) needs a gradient because of it.
+static inline int op_has_gradient(const struct tensor *t)
+{
+	return t && t->dx;
+}
+// tape_record for an op with this result: NULL, too, where the result has no gradient.
+void *op_record(struct tape *tape, const struct tensor *out, void (*backward)(struct tape *, void *), size_t bytes);
 static inline struct strided op_values(const struct tensor *t)
 {
 	return (struct strided){t->x, t->b_stride, t->t_stride};

@@ -40,7 +40,7 @@ struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b)
 		BUG("add: (%d, %d, %d) and (%d, %d, %d)", a->B, a->T, a->C, b->B, b->T, b->C);
 	a = op_packed(tape, a);
 	b = op_packed(tape, b);
-	struct tensor *out = tensor_new(tape, a->B, a->T, a->C);
+	struct tensor *out = tensor_new_if(tape, a->B, a->T, a->C, op_has_gradient(a) || op_has_gradient(b));
 	double n = (double)tensor_n_row(a) * a->C;
 	if (tape->mode == TAPE_COUNT) {
 		tape_count(tape, (struct tally){n, op_bytes(2 * n), op_bytes(n)},
@@ -49,7 +49,7 @@ struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b)
 	}
 	const struct exec exec = op_exec(tape);
 	tape->backend->add(&exec, out->x, a->x, b->x, (long)n);
-	struct add *s = tape_record(tape, add_backward, sizeof(*s));
+	struct add *s = op_record(tape, out, add_backward, sizeof(*s));
 	if (s)
 		*s = (struct add){a, b, out};
 	return out;

@@ -108,7 +108,8 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 		shape.key_bias_stride = key_bias->T == 1 ? 0 : key_bias->t_stride;
 	}
 	q = op_reals(tape, q);
-	struct tensor *out = tensor_new(tape, q->B, q->T, shape.n_head * shape.d_v);
+	struct tensor *out = tensor_new_if(tape, q->B, q->T, shape.n_head * shape.d_v,
+	        op_has_gradient(q) || op_has_gradient(k) || op_has_gradient(v) || op_has_gradient(key_bias));
 	if (is_stored(tape, k, v, &shape)) {
 		if (tape->mode == TAPE_COUNT)
 			return count(tape, &shape, key_bias, stored_bytes(k, v)), out;
@@ -120,7 +121,7 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 	k = op_reals(tape, k), v = op_reals(tape, v);
 	if (tape->mode == TAPE_COUNT)
 		return count(tape, &shape, key_bias, -1), out;
-	struct attention *a = tape_record(tape, attention_backward, sizeof(*a));
+	struct attention *a = op_record(tape, out, attention_backward, sizeof(*a));
 	real *lse = a ? arena_alloc(tape->step, (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
 	const struct exec exec = op_exec_wide(tape);
 	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse,

@@ -46,7 +46,7 @@ static void copy_runs(
 	const struct exec exec = op_exec(tape);
 	tape->backend->copy_columns(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, op_values(x),
 	        x->B, x->T, run, n_run);
-	struct copied *c = tape_record(tape, copied_backward, sizeof(*c));
+	struct copied *c = op_record(tape, out, copied_backward, sizeof(*c));
 	if (c)
 		*c = (struct copied){x, out, run, n_run, is_whole};
 }
@@ -64,7 +64,7 @@ struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int 
 			run[n_run++] = (struct column_run){j, index[j], 1};
 	}
 	x = op_reals(tape, x);
-	struct tensor *out = tensor_new(tape, x->B, x->T, n);
+	struct tensor *out = tensor_new_if(tape, x->B, x->T, n, op_has_gradient(x));
 	copy_runs(tape, out, x, run, n_run, 0);
 	return out;
 }
@@ -81,7 +81,7 @@ struct tensor *op_join(struct tape *tape, struct tensor *a, struct tensor *b, in
 		run_b[h] = (struct column_run){h * d + d_a, n_b_head == 1 ? 0 : h * d_b, d_b};
 	}
 	a = op_reals(tape, a), b = op_reals(tape, b);
-	struct tensor *out = tensor_new(tape, a->B, a->T, n_head * d);
+	struct tensor *out = tensor_new_if(tape, a->B, a->T, n_head * d, op_has_gradient(a) || op_has_gradient(b));
 	copy_runs(tape, out, a, run, n_head, 1);
 	copy_runs(tape, out, b, run_b, n_head, n_b_head == n_head);
 	return out;

@@ -23,7 +23,7 @@ struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p)
 	if (p <= 0 || tape->mode == TAPE_RUN)
 		return x;
 	x = op_packed(tape, x);
-	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
+	struct tensor *out = tensor_new_if(tape, x->B, x->T, x->C, op_has_gradient(x));
 	double n = (double)tensor_n_row(x) * x->C;
 	if (tape->mode == TAPE_COUNT) {
 		tape_count(
@@ -34,7 +34,8 @@ struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p)
 	unsigned long long index = tape->dropout_step << 16 | (unsigned)tape->dropout_site++;
 	const struct exec exec = op_exec(tape);
 	tape->backend->dropout(&exec, out->x, x->x, (long)n, p, tape->dropout_seed, index, 0);
-	struct dropout *d = tape_record(tape, dropout_backward, sizeof(*d));
-	*d = (struct dropout){x, out, p, tape->dropout_seed, index};
+	struct dropout *d = op_record(tape, out, dropout_backward, sizeof(*d));
+	if (d)
+		*d = (struct dropout){x, out, p, tape->dropout_seed, index};
 	return out;
 }

@@ -28,7 +28,7 @@ struct tensor *op_embed(
 {
 	if (position && (position->C != table->C || first + T > position->T))
 		BUG("embed: positions %d..%d of a table of %d", first, first + T, position->T);
-	struct tensor *out = tensor_new(tape, B, T, table->C);
+	struct tensor *out = tensor_new_if(tape, B, T, table->C, op_has_gradient(table) || op_has_gradient(position));
 	double n = (double)B * T * table->C;
 	if (tape->mode == TAPE_COUNT) {
 		const double read = op_row_bytes(table, (double)B * T) + (position ? op_bytes(n) : 0);
@@ -47,7 +47,7 @@ struct tensor *op_embed(
 		table = rows, tokens = numbers;
 	}
 	tape->backend->embed(&exec, out->x, table->x, position ? position->x : NULL, tokens, B, T, table->C, first);
-	struct embed *e = tape_record(tape, embed_backward, sizeof(*e));
+	struct embed *e = op_record(tape, out, embed_backward, sizeof(*e));
 	if (e)
 		*e = (struct embed){tokens, table, position, out, first};
 	return out;

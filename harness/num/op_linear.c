@@ -51,6 +51,12 @@ static void weight_gradient(const struct backend *backend, const struct exec *ex
 	backend->gemm(exec, &gemm);
 }
 
+// Whether b's gradient lies behind a's, so that both are one matrix. Between them may be frozen ones.
+static int follows(const struct tensor *a, const struct tensor *b)
+{
+	return b->dx && a->dx + (ptrdiff_t)a->T * a->C == b->dx;
+}
+
 static void linear_backward(struct tape *tape, void *args)
 {
 	const struct linear_group *g = args;
@@ -70,7 +76,8 @@ static void linear_backward(struct tape *tape, void *args)
 		if (!g->w[first]->dx)
 			continue;
 		int accumulate = op_gradient_take(g->w[first]);
-		while (last + 1 < g->n_map && g->w[last + 1]->dx && g->w[last + 1]->is_live == accumulate) {
+		while (last + 1 < g->n_map && follows(g->w[last], g->w[last + 1]) &&
+		        g->w[last + 1]->is_live == accumulate) {
 			struct tensor *next = g->w[++last];
 			next->is_live = 1;
 		}
@@ -179,10 +186,12 @@ static void linear_group(struct tape *tape, int n, const struct linear_map *map,
 	struct tensor *x = op_reals(tape, map[0].x);
 	x = tensor_is_matrix(x) ? x : op_packed(tape, x);
 	struct linear_group group = {.x = x, .n_map = n}, *g = &group;
-	if (tape->mode == TAPE_RECORD)
+	int columns = 0, has_bias = 0, has_gradient = op_has_gradient(x);
+	for (int i = 0; i < n; i++)
+		has_gradient |= op_has_gradient(map[i].w) || op_has_gradient(map[i].b);
+	if (tape->mode == TAPE_RECORD && has_gradient)
 		g = tape_record(tape, linear_backward, sizeof(group));
 	*g = group;
-	int columns = 0, has_bias = 0;
 	for (int i = 0; i < n; i++) {
 		if (map[i].w->C != g->x->C || (map[i].b && map[i].b->C != map[i].w->T))
 			BUG("linear: weight (%d, %d) on an input of %d columns", map[i].w->T, map[i].w->C, g->x->C);
@@ -190,7 +199,7 @@ static void linear_group(struct tape *tape, int n, const struct linear_map *map,
 		columns += map[i].w->T;
 		has_bias |= map[i].b != NULL;
 	}
-	g->whole = tensor_new(tape, g->x->B, g->x->T, columns);
+	g->whole = tensor_new_if(tape, g->x->B, g->x->T, columns, has_gradient);
 	for (int i = 0, from = 0; i < n; from += map[i++].w->T) {
 		g->y[i] = g->whole;
 		if (n > 1) {
@@ -216,8 +225,7 @@ static int are_neighbours(const struct linear_map *a, const struct linear_map *b
 	const struct stored *s = a->w->stored, *t = b->w->stored;
 	if (s || t)
 		return s && t && a->x == b->x && s->dtype == t->dtype && s->at + a->w->T * s->row_bytes == t->at;
-	return a->x == b->x && a->w->x + (ptrdiff_t)a->w->T * a->w->C == b->w->x &&
-	       (a->w->dx ? a->w->dx + (ptrdiff_t)a->w->T * a->w->C == b->w->dx : !b->w->dx);
+	return a->x == b->x && a->w->x + (ptrdiff_t)a->w->T * a->w->C == b->w->x;
 }
 
 void op_linear_many(struct tape *tape, int n, const struct linear_map *map, struct tensor **y)

@@ -68,7 +68,7 @@ static void gradients(struct tape *tape, const struct exec *exec, const struct h
 
 static void chunk(struct tape *tape, const struct head *h, int from, int m)
 {
-	const struct exec exec = op_exec(tape);
+	const struct exec exec = op_exec_wide(tape);
 	const int is_recording = tape->mode == TAPE_RECORD;
 	const struct gemm gemm = {.form = GEMM_NT,
 	        .m = m,
@@ -100,6 +100,7 @@ struct loss op_linear_cross_entropy(
 		return (struct loss){0, 0, 0};
 	}
 	x = tensor_is_matrix(x) ? x : op_packed(tape, x);
+	w = op_reals(tape, w);
 	struct loss result = {0, 0, 0};
 	for (long i = 0; i < m; i++)
 		result.n += targets[i] >= 0;

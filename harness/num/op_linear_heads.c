@@ -96,7 +96,8 @@ struct tensor *op_linear_heads(
 		        x->C, is_transposed ? ", transposed" : "");
 	x = op_reals(tape, x);
 	x = tensor_is_matrix(x) ? x : op_packed(tape, x);
-	struct tensor *y = tensor_new(tape, x->B, x->T, n_head * (is_transposed ? w->C : n_out));
+	struct tensor *y = tensor_new_if(
+	        tape, x->B, x->T, n_head * (is_transposed ? w->C : n_out), op_has_gradient(x) || op_has_gradient(w));
 	const double rows = (double)tensor_n_row(x), macs = rows * n_head * n_out * w->C;
 	const double n_x = rows * x->C, n_y = rows * y->C, n_w = (double)w->T * w->C;
 	if (tape->mode == TAPE_COUNT) {
@@ -123,7 +124,7 @@ struct tensor *op_linear_heads(
 		        .ldc = y->t_stride};
 		tape->backend->gemm(&exec, &gemm);
 	}
-	struct linear_heads *record = tape_record(tape, linear_heads_backward, sizeof(*record));
+	struct linear_heads *record = op_record(tape, y, linear_heads_backward, sizeof(*record));
 	if (record)
 		*record = l;
 	return y;

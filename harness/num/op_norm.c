@@ -30,7 +30,8 @@ static struct tensor *norm(
 	if (gain->C != x->C || (bias && bias->C != x->C))
 		BUG("norm: gain of %d on %d columns", gain->C, x->C);
 	x = op_packed(tape, x);
-	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
+	struct tensor *out = tensor_new_if(
+	        tape, x->B, x->T, x->C, op_has_gradient(x) || op_has_gradient(gain) || op_has_gradient(bias));
 	double n = (double)tensor_n_row(x) * x->C, c = x->C;
 	if (tape->mode == TAPE_COUNT) {
 		// Forward: mean, deviation, scale, gain, bias. Backward: two sums, dx, dgain, dbias.
@@ -39,7 +40,7 @@ static struct tensor *norm(
 		                (is_rms ? 10 : 14) * n, op_bytes(2 * n + c), op_bytes(n + (is_rms ? 1 : 2) * c)});
 		return out;
 	}
-	struct norm *args = tape_record(tape, norm_backward, sizeof(*args));
+	struct norm *args = op_record(tape, out, norm_backward, sizeof(*args));
 	real *stat = args ? arena_alloc(tape->step, 2 * (size_t)tensor_n_row(x) * sizeof(real)) : NULL;
 	const struct exec exec = op_exec(tape);
 	tape->backend->norm(

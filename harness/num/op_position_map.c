@@ -71,7 +71,7 @@ struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w
 	if (w->B != 1 || (w->T != 1 && w->T != n_head) || q->C % n_head)
 		BUG("map_gain: weights (%d, %d, %d) for %d heads in %d columns", w->B, w->T, w->C, n_head, q->C);
 	q = op_reals(tape, q), w = op_reals(tape, w);
-	struct tensor *out = tensor_new(tape, q->B, q->T, q->C);
+	struct tensor *out = tensor_new_if(tape, q->B, q->T, q->C, op_has_gradient(q) || op_has_gradient(w));
 	const double n = (double)tensor_n_row(q) * q->C, n_w = (double)w->T * w->C;
 	if (tape->mode == TAPE_COUNT) {
 		tape_count(tape, (struct tally){n + n_w, op_bytes(n + n_w), op_bytes(n), 0},
@@ -89,7 +89,7 @@ struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w
 	const struct exec exec = op_exec(tape);
 	tape->backend->scale_heads(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, op_values(q),
 	        q->B, q->T, q->C, n_head, gain, a.gain_stride);
-	struct map_gain *record = tape_record(tape, map_gain_backward, sizeof(*record));
+	struct map_gain *record = op_record(tape, out, map_gain_backward, sizeof(*record));
 	if (record)
 		*record = a;
 	return out;
@@ -142,7 +142,7 @@ struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b
 	if (w->B != 1 || w->C < 1 || (b && (b->T != 1 || b->C != w->T)))
 		BUG("map_bias: weights (%d, %d, %d)", w->B, w->T, w->C);
 	w = op_reals(tape, w);
-	struct tensor *out = tensor_new(tape, 1, w->T, S);
+	struct tensor *out = tensor_new_if(tape, 1, w->T, S, op_has_gradient(w) || op_has_gradient(b));
 	const double macs = (double)w->T * S * cut.n_key, n_out = (double)w->T * S, n_b = b ? w->T : 0;
 	if (tape->mode == TAPE_COUNT) {
 		// The sinusoid is not counted: it is fixed.
@@ -170,7 +170,7 @@ struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b
 	const struct exec exec = op_exec(tape);
 	if (cut.n_key)
 		tape->backend->gemm(&exec, &gemm);
-	struct map_bias *record = tape_record(tape, map_bias_backward, sizeof(*record));
+	struct map_bias *record = op_record(tape, out, map_bias_backward, sizeof(*record));
 	if (record)
 		*record = (struct map_bias){w, b, out, position, cut};
 	return out;

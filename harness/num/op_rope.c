@@ -62,7 +62,7 @@ struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *r
 	if (x->stored && tape->is_decoding && !x->stored->turn)
 		return turned_when_read(tape, x, rope);
 	x = op_reals(tape, x);
-	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
+	struct tensor *out = tensor_new_if(tape, x->B, x->T, x->C, op_has_gradient(x));
 	double n = (double)tensor_n_row(x) * x->C, rotated = (double)tensor_n_row(x) * rope->n_head * rope->n_rotary;
 	if (tape->mode == TAPE_COUNT) {
 		const struct tally tally = {3 * rotated, op_bytes(n), op_bytes(n)};
@@ -72,7 +72,7 @@ struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *r
 	const struct exec exec = op_exec(tape);
 	tape->backend->rope(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, op_values(x), x->B,
 	        x->T, x->C, rope);
-	struct rope_args *a = tape_record(tape, rope_backward, sizeof(*a));
+	struct rope_args *a = op_record(tape, out, rope_backward, sizeof(*a));
 	if (a)
 		*a = (struct rope_args){x, out, *rope};
 	return out;

@@ -24,7 +24,7 @@ static void rows_backward(struct tape *tape, void *args)
 
 static struct tensor *copy_rows(struct tape *tape, struct tensor *x, int from, int n)
 {
-	struct tensor *out = tensor_new(tape, x->B, n, x->C);
+	struct tensor *out = tensor_new_if(tape, x->B, n, x->C, op_has_gradient(x));
 	double count = (double)x->B * n * x->C;
 	if (tape->mode == TAPE_COUNT) {
 		tape_count(tape, (struct tally){0, op_bytes(count), op_bytes(count)},
@@ -35,7 +35,7 @@ static struct tensor *copy_rows(struct tape *tape, struct tensor *x, int from, i
 	for (int b = 0; b < x->B; b++)
 		tape->backend->copy(&exec, out->x + b * out->b_stride, out->t_stride,
 		        x->x + b * x->b_stride + from * x->t_stride, x->t_stride, n, x->C, 0);
-	struct rows *r = tape_record(tape, rows_backward, sizeof(*r));
+	struct rows *r = op_record(tape, out, rows_backward, sizeof(*r));
 	if (r)
 		*r = (struct rows){x, out, from};
 	return out;

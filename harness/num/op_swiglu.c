@@ -23,7 +23,7 @@ struct tensor *op_swiglu(struct tape *tape, struct tensor *x)
 	if (x->C % 2)
 		BUG("swiglu on an odd number of columns (%d)", x->C);
 	x = op_packed(tape, x);
-	struct tensor *out = tensor_new(tape, x->B, x->T, x->C / 2);
+	struct tensor *out = tensor_new_if(tape, x->B, x->T, x->C / 2, op_has_gradient(x));
 	double n = (double)tensor_n_row(out) * out->C;
 	if (tape->mode == TAPE_COUNT) {
 		tape_count(tape, (struct tally){6 * n, op_bytes(2 * n), op_bytes(n)},
@@ -32,7 +32,7 @@ struct tensor *op_swiglu(struct tape *tape, struct tensor *x)
 	}
 	const struct exec exec = op_exec(tape);
 	tape->backend->swiglu(&exec, out->x, x->x, (int)tensor_n_row(x), out->C);
-	struct swiglu *s = tape_record(tape, swiglu_backward, sizeof(*s));
+	struct swiglu *s = op_record(tape, out, swiglu_backward, sizeof(*s));
 	if (s)
 		*s = (struct swiglu){x, out};
 	return out;

@@ -21,7 +21,7 @@ static void unary_backward(struct tape *tape, void *args)
 struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
 {
 	x = op_packed(tape, x);
-	struct tensor *out = tensor_new(tape, x->B, x->T, x->C);
+	struct tensor *out = tensor_new_if(tape, x->B, x->T, x->C, op_has_gradient(x));
 	double n = (double)tensor_n_row(x) * x->C;
 	if (tape->mode == TAPE_COUNT) {
 		// One FLOP an element for ReLU; both GELUs by convention 8 forward and 12 backward (exp and erf as
@@ -31,7 +31,7 @@ struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
 		        (struct tally){backward * n, op_bytes(2 * n), op_bytes(n)});
 		return out;
 	}
-	struct unary_args *u = tape_record(tape, unary_backward, sizeof(*u));
+	struct unary_args *u = op_record(tape, out, unary_backward, sizeof(*u));
 	if (u)
 		*u = (struct unary_args){x, out, arena_alloc(tape->step, (size_t)n * sizeof(real))};
 	const struct exec exec = op_exec(tape);

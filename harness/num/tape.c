@@ -52,7 +52,7 @@ void tape_count(struct tape *tape, struct tally forward, struct tally backward)
 	tape->backward.write_bytes += backward.write_bytes;
 }
 
-struct tensor *tensor_new(struct tape *tape, int B, int T, int C)
+struct tensor *tensor_new_if(struct tape *tape, int B, int T, int C, int has_gradient)
 {
 	struct tensor *t = arena_zalloc(tape->step, sizeof(*t));
 	*t = (struct tensor){.B = B, .T = T, .C = C, .b_stride = (ptrdiff_t)T * C, .t_stride = C};
@@ -60,10 +60,15 @@ struct tensor *tensor_new(struct tape *tape, int B, int T, int C)
 	tape->tensor_bytes += (double)bytes;
 	if (tape->mode != TAPE_COUNT)
 		t->x = arena_alloc(tape->step, bytes);
-	if (tape->mode == TAPE_RECORD)
+	if (tape->mode == TAPE_RECORD && has_gradient)
 		t->dx = arena_alloc(tape->step, bytes);
 	t->is_own = 1;
 	return t;
+}
+
+struct tensor *tensor_new(struct tape *tape, int B, int T, int C)
+{
+	return tensor_new_if(tape, B, T, C, 1);
 }
 
 // A view shares its whole's gradient memory, so both must agree on whether it holds a value yet: the whole's

@@ -23,10 +23,11 @@ struct stored;
 struct tensor {
 	int B, T, C;
 	ptrdiff_t b_stride, t_stride;
-	real *x;                     // values; NULL when counting
-	real *dx;                    // gradient of the loss; NULL where none is wanted
-	int is_own;                  // made by tensor_new: nobody else looks at the memory of its gradient
-	int is_live;                 // the gradient holds a value: add to it. Otherwise it is undefined: write it
+	real *x;     // values; NULL when counting
+	real *dx;    // gradient of the loss; NULL where none is wanted (a frozen parameter, and what is made of such
+	             // alone)
+	int is_own;  // made by tensor_new: nobody else looks at the memory of its gradient
+	int is_live; // the gradient holds a value: add to it. Otherwise it is undefined: write it
 	const struct stored *stored; // rows that are kept in another type (stored.h): x is NULL then. NULL: reals
 };
 
@@ -65,6 +66,9 @@ void tape_backward(struct tape *tape);
 
 // A new tensor on the step arena; values (and, when recording, the gradient) uninitialised.
 struct tensor *tensor_new(struct tape *tape, int B, int T, int C);
+// What an op makes of operands: it has a gradient if any of them has one. Where nothing below is trained, nothing is
+// recorded and backward stops.
+struct tensor *tensor_new_if(struct tape *tape, int B, int T, int C, int has_gradient);
 // Columns from..from+n-1 of every row, sharing memory. Gradients written there appear in the whole.
 struct tensor *tensor_columns(struct tape *tape, struct tensor *whole, int from, int n);
 // Rows from..from+n-1 of every sequence, sharing memory.

@@ -263,8 +263,7 @@ static int check_sayable(const struct model_config *config, const struct family 
 		if (!file_word(key, config, arena))
 			return err_set(err, "files of family %s cannot say %s: %s", family->name, o->key,
 			        option_text(o, config, arena));
-		const size_t bytes = o->type == OPTION_REAL ? sizeof(double) : sizeof(int);
-		memcpy((char *)&read + o->offset, (const char *)config + o->offset, bytes);
+		option_copy(o, &read, config);
 	}
 	if (model_config_resolve(&read, config->n_vocab, config->n_ctx, err))
 		return -1;

@@ -193,7 +193,7 @@ double decode_arm_prefill(struct decode_arm *arm, struct tape *tape, const int *
 
 void decode_arm_fill(struct decode_arm *arm, int context)
 {
-	cache_fill(&arm->cache, &arm->prompt, arm->config.n_layer, context);
+	cache_repeat(&arm->cache, &arm->prompt, arm->config.n_layer, context);
 }
 
 double decode_arm_step(struct decode_arm *arm, struct tape *tape, const int *tokens)

@@ -177,7 +177,8 @@ int value_check(const struct matrix *m, const struct path *path, const struct va
 		const struct option *option = option_find(c->choice.options, path->key);
 		if (!option)
 			continue;
-		if (option->type != OPTION_CHOICE && value->node->kind == NODE_SCALAR && !value->node->is_plain)
+		const int is_text = option->type == OPTION_CHOICE || option->type == OPTION_TEXT;
+		if (!is_text && value->node->kind == NODE_SCALAR && !value->node->is_plain)
 			return node_fail(m->err, value->node, "%s: '%s' is a text here (drop the quotes)", path->key,
 			        value->text);
 		if (!option_set(c->choice.options, c->scratch, path->key, value->text, &cause))

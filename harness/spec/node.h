@@ -38,8 +38,6 @@ int node_is_null(const struct node *node);
 const char *node_kind_text(const struct node *node);
 // Writes the tree as JSON: plain decimal numbers stay numbers, every other scalar becomes a string.
 void node_print_json(FILE *out, const struct node *node);
-// Writes one JSON string with its quotes.
-void json_print_string(FILE *out, const char *text);
 
 #ifdef __cplusplus
 }

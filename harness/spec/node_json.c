@@ -3,24 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "harness/base/json_string.h"
 #include "harness/base/number.h"
 #include "harness/spec/node.h"
-
-void json_print_string(FILE *out, const char *text)
-{
-	static const char escaped[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
-	fputc('"', out);
-	for (; *text; text++) {
-		const char *found = strchr(escaped, *text);
-		if (found)
-			fprintf(out, "\\%c", letter[found - escaped]);
-		else if ((unsigned char)*text < 0x20)
-			fprintf(out, "\\u%04x", (unsigned)*text);
-		else
-			fputc(*text, out);
-	}
-	fputc('"', out);
-}
 
 static void print_scalar(FILE *out, const struct node *node)
 {

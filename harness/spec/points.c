@@ -148,14 +148,6 @@ static int build(struct draft *d, const char *experiment)
 
 // --- excludes -----------------------------------------------------------------------------------------------
 
-static int option_equal(const struct option *option, const void *a, const void *b)
-{
-	const void *x = (const char *)a + option->offset, *y = (const char *)b + option->offset;
-	if (option->type == OPTION_REAL)
-		return *(const double *)x == *(const double *)y;
-	return *(const int *)x == *(const int *)y;
-}
-
 static int condition_holds(const struct draft *d, const struct axis *condition)
 {
 	const struct candidate *c = d->chosen[condition->path.section];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/json_string.h"
 #include "harness/spec/node.h"
 #include "harness/spec/section.h"
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "harness/base/utf8.h"
 #include "harness/text/nfc.h"
-#include "harness/text/utf8.h"
 
 void added_init(struct added_set *set, struct arena *arena)
 {

@@ -2,8 +2,8 @@
 // A tokenizer's inside, for the files of this folder.
 #ifndef KVLAB_TEXT_INTERNAL_H
 #define KVLAB_TEXT_INTERNAL_H
+#include "harness/base/json.h"
 #include "harness/text/added.h"
-#include "harness/text/json.h"
 #include "harness/text/split.h"
 #include "harness/text/tokenizer_build.h"
 #include "harness/text/vocabulary.h"
@@ -31,6 +31,7 @@ struct tokenizer {
 	int is_always_spaced; // before any text; decoding takes it away
 	struct token_list before, after;
 	int bos, eos;
+	uint64_t hash;                // of the files it was made of
 	size_t longest;               // token, in bytes
 	unsigned char joins[1 << 13]; // scored pieces: a bit for each two bytes that stand together within a token
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "harness/base/err.h"
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 static const uint32_t no_rank = UINT32_MAX;
 

@@ -6,7 +6,7 @@
 #include <utf8proc.h>
 
 #include "harness/base/err.h"
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 static const utf8proc_option_t form_c = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 enum {
 	STAGES = 8,

@@ -9,9 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/base/hash.h"
+#include "harness/base/utf8.h"
 #include "harness/text/file.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 
 struct part {
 	const char *file;
@@ -48,12 +49,27 @@ int tokenizer_read_merges(struct tokenizer *t, const char *text, size_t n, struc
 	return 0;
 }
 
+// What a file says counts, and that it was read after others.
+static int read_hashed(struct tokenizer *t, char **text, size_t *n, const char *path, struct err *err)
+{
+	if (file_read(text, n, path, err))
+		return -1;
+	const uint64_t both[] = {t->hash, hash_u64(*text, *n)};
+	t->hash = hash_u64(both, sizeof(both));
+	return 0;
+}
+
+uint64_t tokenizer_hash(const struct tokenizer *tokenizer)
+{
+	return tokenizer->hash;
+}
+
 static int read_part(struct tokenizer *t, const struct part *part, const char *path, struct err *err)
 {
 	char *text;
 	size_t n;
 	t->path = arena_strdup(&t->arena, path);
-	if (file_read(&text, &n, path, err))
+	if (read_hashed(t, &text, &n, path, err))
 		return -1;
 	const int rc = part->read(t, text, n, err);
 	free(text);
@@ -69,9 +85,9 @@ static int read_beside(struct doc **root, struct tokenizer *t, const char *folde
 	const char *path = arena_printf(&t->arena, "%s/%s", folder, file);
 	if (access(path, F_OK))
 		return 0;
-	if (file_read(&text, &n, path, err))
+	if (read_hashed(t, &text, &n, path, err))
 		return -1;
-	const int rc = doc_read(root, path, text, n, err);
+	const int rc = doc_read(root, path, text, n, DOC_ZERO_BYTES, err);
 	free(text);
 	t->path = path;
 	return rc;

@@ -35,6 +35,8 @@ const char *tokenizer_families(void);
 
 // One above the largest id: what a model's n_vocab must reach.
 int tokenizer_n_vocab(const struct tokenizer *tokenizer);
+// Of the files that it was made of: others may tokenise otherwise. 0 where it was made of no files (GGUF).
+uint64_t tokenizer_hash(const struct tokenizer *tokenizer);
 // A token's bytes, or NULL where no token has that id.
 const char *tokenizer_text(const struct tokenizer *tokenizer, long long id, size_t *length);
 // The id of the token with these bytes, or -1. An added token ("<|endoftext|>") comes before others.

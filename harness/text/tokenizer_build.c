@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/utf8.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 
 enum { TOKEN_MOST = 1 << 16 }; // bytes
 

@@ -32,7 +32,13 @@ void tokenizer_set_ends(struct tokenizer *t, int bos, int eos);
 // Checks the whole, makes the tables: after it the tokenizer may be used.
 int tokenizer_finish(struct tokenizer *t, struct err *err);
 
-// Gives the tokenizer the family's way to split and normalise. 0, or -1 where there is no such name.
+// A family's way to split and normalise text, by any of its names. 0, or -1 where there is no such name.
+struct split_rules {
+	const char *const *patterns; // one within what the other leaves; ends with NULL
+	int is_nfc, ignores_merges;
+};
+int tokenizer_family_rules(struct split_rules *rules, const char *name);
+// Gives the tokenizer that way. 0, or -1.
 int tokenizer_set_family(struct tokenizer *t, const char *name);
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/utf8.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 
 int tokenizer_n_vocab(const struct tokenizer *t)
 {

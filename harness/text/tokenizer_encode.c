@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "harness/base/hash.h"
+#include "harness/base/utf8.h"
 #include "harness/text/internal.h"
 #include "harness/text/nfc.h"
-#include "harness/text/utf8.h"
 
 // Words that were merged before. English text finds 19 of 20 here; emptied when full.
 enum { CACHE_SLOTS = 1 << 16, POOL_FIRST = 1 << 12, POOL_MOST = 1 << 20, CACHED_MOST = 64 };

@@ -5,11 +5,11 @@
 #include "harness/base/option.h"
 #include "harness/text/internal.h"
 
-enum { NAMES = 6, PATTERNS = 2 };
+enum { NAMES = 6, PATTERNS = 3 };
 
 struct family {
-	const char *names[NAMES]; // ours first; then model_type, tokenizer_class and GGUF's name
-	const char *patterns[PATTERNS];
+	const char *names[NAMES];       // ours first; then model_type, tokenizer_class and GGUF's name
+	const char *patterns[PATTERNS]; // ends with NULL
 	int is_nfc, ignores_merges;
 };
 
@@ -36,22 +36,29 @@ const char *tokenizer_families(void)
 	return "gpt2, gpt_neox, qwen2, llama3 or smollm";
 }
 
+int tokenizer_family_rules(struct split_rules *rules, const char *name)
+{
+	for (int i = 0; i < FAMILIES; i++)
+		for (int n = 0; n < NAMES && families[i].names[n]; n++)
+			if (strcmp(families[i].names[n], name) == 0) {
+				*rules = (struct split_rules){
+				        families[i].patterns, families[i].is_nfc, families[i].ignores_merges};
+				return 0;
+			}
+	return -1;
+}
+
 int tokenizer_set_family(struct tokenizer *t, const char *name)
 {
 	struct err err = {0};
-	for (int i = 0; i < FAMILIES; i++)
-		for (int n = 0; n < NAMES && families[i].names[n]; n++) {
-			const struct family *family = &families[i];
-			if (strcmp(family->names[n], name) != 0)
-				continue;
-			t->split = split_new(&t->arena);
-			for (int p = 0; p < PATTERNS && family->patterns[p]; p++)
-				if (split_add(t->split, family->patterns[p], strlen(family->patterns[p]), 0,
-				            SPLIT_MATCHES | SPLIT_GAPS, &err))
-					BUG("family %s: %s", name, err.message);
-			t->is_nfc = family->is_nfc;
-			t->ignores_merges = family->ignores_merges;
-			return 0;
-		}
-	return -1;
+	struct split_rules rules;
+	if (tokenizer_family_rules(&rules, name))
+		return -1;
+	t->split = split_new(&t->arena);
+	for (const char *const *p = rules.patterns; *p; p++)
+		if (split_add(t->split, *p, strlen(*p), 0, SPLIT_MATCHES | SPLIT_GAPS, &err))
+			BUG("family %s: %s", name, err.message);
+	t->is_nfc = rules.is_nfc;
+	t->ignores_merges = rules.ignores_merges;
+	return 0;
 }

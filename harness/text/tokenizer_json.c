@@ -2,8 +2,8 @@
 // tokenizer.json. What is not read here is refused by name: text tokenised in nearly the right way is worse than none.
 #include <string.h>
 
+#include "harness/base/utf8.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 
 enum { SEQUENCE_DEEPEST = 4 };
 
@@ -322,7 +322,7 @@ static int read_root(struct tokenizer *t, const struct doc *root, struct err *er
 int tokenizer_read_json(struct tokenizer *t, const char *text, size_t n, struct err *err)
 {
 	struct doc *root;
-	if (doc_read(&root, t->path, text, n, err))
+	if (doc_read(&root, t->path, text, n, DOC_ZERO_BYTES, err))
 		return -1;
 	const int rc = read_root(t, root, err);
 	doc_free(root);
@@ -332,7 +332,7 @@ int tokenizer_read_json(struct tokenizer *t, const char *text, size_t n, struct 
 int tokenizer_read_vocabulary(struct tokenizer *t, const char *text, size_t n, struct err *err)
 {
 	struct doc *root;
-	if (doc_read(&root, t->path, text, n, err))
+	if (doc_read(&root, t->path, text, n, DOC_ZERO_BYTES, err))
 		return -1;
 	const int rc = read_vocabulary(t, root, "the vocabulary", err);
 	doc_free(root);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/utf8.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 
 enum { N_CONTROL = 3, BOS = 1, EOS = 2, FIRST_BYTE = N_CONTROL, FIRST_PIECE = FIRST_BYTE + 256, PIECE_MOST = 512 };
 

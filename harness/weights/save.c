@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/base/json.h"
 #include "harness/weights/internal.h"
 
 enum { DATA_ALIGNMENT = 64 };
@@ -151,9 +152,9 @@ static void print_header(
 	putc('{', out);
 	for (int i = 0; i < n_note; i++) {
 		fputs(i ? "," : "\"__metadata__\":{", out);
-		value_print_text(out, note[i]->key, strlen(note[i]->key));
+		json_print_text(out, note[i]->key, strlen(note[i]->key));
 		putc(':', out);
-		value_print_text(out, note[i]->text, strlen(note[i]->text));
+		json_print_text(out, note[i]->text, strlen(note[i]->text));
 	}
 	if (n_note)
 		putc('}', out);
@@ -161,7 +162,7 @@ static void print_header(
 		const struct weights_tensor *t = list[i];
 		if (i || n_note)
 			putc(',', out);
-		value_print_text(out, t->name, strlen(t->name));
+		json_print_text(out, t->name, strlen(t->name));
 		fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[", t->type->name);
 		for (int k = 0; k < t->n_dim; k++)
 			fprintf(out, "%s%ld", k ? "," : "", t->dim[k]);

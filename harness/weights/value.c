@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "harness/base/json.h"
 #include "harness/base/number.h"
+#include "harness/base/utf8.h"
 #include "harness/weights/internal.h"
 
 static const char *const kind_names[] = {
@@ -89,71 +91,19 @@ int value_object(
 	return found < 0 ? -1 : 0;
 }
 
-// Bytes of the UTF-8 character that text starts with, 0 where it is none (overlong, surrogate, beyond U+10FFFF, cut).
-static size_t character_bytes(unsigned *code, const unsigned char *text, size_t n)
-{
-	static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t length = text[0] < 0x80       ? 1
-	                : text[0] >> 5 == 6  ? 2
-	                : text[0] >> 4 == 14 ? 3
-	                : text[0] >> 3 == 30 ? 4
-	                                     : 0;
-	if (!length || length > n)
-		return 0;
-	*code = length == 1 ? text[0] : text[0] & (0x7fu >> length);
-	for (size_t i = 1; i < length; i++) {
-		if (text[i] >> 6 != 2)
-			return 0;
-		*code = *code << 6 | (text[i] & 0x3f);
-	}
-	return *code < least[length] || *code > 0x10ffff || *code >> 11 == 0xd800 >> 11 ? 0 : length;
-}
-
-// What a terminal could obey instead of showing.
-static int is_control(unsigned code)
-{
-	return code < 0x20 || (code >= 0x7f && code < 0xa0);
-}
-
 int text_is_utf8(const char *text, size_t n)
 {
-	unsigned code;
-	for (size_t length; n; text += length, n -= length) {
-		length = character_bytes(&code, (const unsigned char *)text, n);
-		if (!length)
-			return 0;
-	}
-	return 1;
+	return utf8_valid(text, n) == n;
 }
 
 int text_is_plain(const char *text, size_t n)
 {
-	unsigned code;
-	for (size_t length; n; text += length, n -= length) {
-		length = character_bytes(&code, (const unsigned char *)text, n);
-		if (!length || is_control(code))
+	for (int length; n; text += length, n -= (size_t)length) {
+		length = utf8_length(text, n);
+		if (!length || utf8_is_control(utf8_decode(text, &length)))
 			return 0;
 	}
 	return 1;
-}
-
-void value_print_text(FILE *out, const char *text, size_t n)
-{
-	putc('"', out);
-	for (size_t i = 0, length; i < n; i += length) {
-		unsigned code;
-		length = character_bytes(&code, (const unsigned char *)text + i, n - i);
-		if (!length)
-			fputs("\xef\xbf\xbd", out);
-		else if (is_control(code))
-			fprintf(out, "\\u%04x", code);
-		else if (code == '"' || code == '\\')
-			fprintf(out, "\\%c", (int)code);
-		else
-			fwrite(text + i, 1, length, out);
-		length += !length;
-	}
-	putc('"', out);
 }
 
 void value_print(FILE *out, const struct value *value)
@@ -176,7 +126,7 @@ void value_print(FILE *out, const struct value *value)
 		        !isfinite(value->real) || strpbrk(number, ".e") ? "" : ".0");
 		break;
 	case VALUE_TEXT:
-		value_print_text(out, value->text, value->n);
+		json_print_text(out, value->text, value->n);
 		break;
 	case VALUE_ARRAY:
 	case VALUE_OBJECT:
@@ -185,7 +135,7 @@ void value_print(FILE *out, const struct value *value)
 			if (i)
 				putc(',', out);
 			if (value->kind == VALUE_OBJECT) {
-				value_print_text(out, value->item[i].key, strlen(value->item[i].key));
+				json_print_text(out, value->item[i].key, strlen(value->item[i].key));
 				putc(':', out);
 			}
 			value_print(out, &value->item[i]);

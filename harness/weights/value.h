@@ -51,8 +51,6 @@ int value_object(
 // As JSON without spaces, keys in their order: the same tree gives the same text. Numbers that are not finite become
 // null, bytes that are not UTF-8 U+FFFD. No control character gets out unescaped, so a terminal may show it.
 void value_print(FILE *out, const struct value *value);
-// One quoted and escaped JSON string.
-void value_print_text(FILE *out, const char *text, size_t n);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,7 @@
 struct config {
 	int d_select, n_step, causal, schedule;
 	double lr;
+	char path[9];
 };
 
 #define AT(field) offsetof(struct config, field)
@@ -24,6 +25,7 @@ static const struct option table[] = {
         {"causal", OPTION_BOOL, AT(causal), "true", 0, 0, NULL, "mask"},
         {"schedule", OPTION_CHOICE, AT(schedule), "linear", 0, 0, "constant|linear|cosine", "of the rate"},
         {"lr", OPTION_REAL, AT(lr), "1e-3", 0, INFINITY, NULL, "rate"},
+        {"path", OPTION_TEXT, AT(path), "", 0, sizeof(((struct config *)0)->path), NULL, "file"},
         {0},
 };
 
@@ -37,12 +39,13 @@ static void defaults_are_set(void **state UNUSED)
 	assert_int_equal(c.causal, 1);
 	assert_int_equal(c.schedule, 1);
 	assert_true(c.lr == 0.001);
+	assert_memory_equal(c.path, "\0\0\0\0\0\0\0\0", sizeof(c.path));
 }
 
 // One field at a time leaves its default and comes back to it.
 static void defaults_are_told_from_others(void **state UNUSED)
 {
-	static const char *const others[] = {"9", "-4", "false", "constant", "0.0010000000000000002"};
+	static const char *const others[] = {"9", "-4", "false", "constant", "0.0010000000000000002", "a"};
 	struct config c;
 	options_init(table, &c);
 	for (int i = 0; table[i].key; i++) {
@@ -83,6 +86,10 @@ static void values_are_taken_or_refused(void **state UNUSED)
 	        {"lr", "-1", NULL, "lr: -1 is out of range (at least 0)"},
 	        {"lr", "nan", NULL, "lr: 'nan' is not a number"},
 	        {"lr", "inf", NULL, "lr: 'inf' is not a number"},
+	        {"path", "", "\"\"", NULL},
+	        {"path", "a/b c.txt", NULL, "path: a text of 9 bytes is too long (at most 8)"},
+	        {"path", "12345678", "\"12345678\"", NULL},
+	        {"path", "a\"\\\n\x01\xc3\xa9", "\"a\\\"\\\\\\n\\u0001\xc3\xa9\"", NULL},
 	        {"d_selct", "1", NULL, "unknown key 'd_selct' (did you mean 'd_select'?)"},
 	        {"qqqqqqq", "1", NULL, "unknown key 'qqqqqqq'"},
 	};
@@ -106,6 +113,26 @@ static void values_are_taken_or_refused(void **state UNUSED)
 		assert_int_equal(rc, 0);
 		assert_string_equal(text, rows[i].printed);
 		free(text);
+	}
+}
+
+// A shorter text leaves nothing of the longer one behind: configs are compared and copied as bytes.
+static void configs_are_compared_and_copied_by_field(void **state UNUSED)
+{
+	static const char *const others[] = {"9", "-4", "false", "constant", "2", "abc"};
+	struct config a, b, c;
+	struct err err = {0};
+	memset(&c, 0x55, sizeof(c));
+	options_init(table, &a);
+	options_init(table, &b);
+	assert_int_equal(option_set(table, &a, "path", "longer", &err), 0);
+	assert_int_equal(option_set(table, &a, "path", "", &err), 0);
+	for (int i = 0; table[i].key; i++) {
+		assert_true(option_equal(&table[i], &a, &b));
+		assert_int_equal(option_set(table, &a, table[i].key, others[i], &err), 0);
+		assert_false(option_equal(&table[i], &a, &b));
+		option_copy(&table[i], &c, &a);
+		assert_true(option_equal(&table[i], &a, &c));
 	}
 }
 
@@ -181,6 +208,7 @@ int main(void)
 	        cmocka_unit_test(defaults_are_set),
 	        cmocka_unit_test(defaults_are_told_from_others),
 	        cmocka_unit_test(values_are_taken_or_refused),
+	        cmocka_unit_test(configs_are_compared_and_copied_by_field),
 	        cmocka_unit_test(printed_numbers_read_back_and_are_short),
 	        cmocka_unit_test(only_decimal_numbers_are_read),
 	        cmocka_unit_test(the_nearest_word_is_suggested),

@@ -53,7 +53,7 @@ refused "no such model" "nowhere: cannot be opened" nowhere any
 refused "no such text" "nowhere: cannot be opened" "$own/gpt2.json" nowhere
 refused "a folder as text" "cannot be read: Is a directory" "$own/gpt2.json" .
 refused "a folder without tokenizer" "no tokenizer in this folder" . any
-refused "a text as tokenizer" "any:1:.*: not JSON" any any
+refused "a text as tokenizer" "any:1:.*: is not JSON" any any
 refused "a mistaken direction" "'--special' does not go with --decode" "$own/gpt2.json" ids --decode --special
 refused "the other mistaken direction" "'--no-special' goes with --decode" "$own/gpt2.json" any --no-special
 mkdir parts

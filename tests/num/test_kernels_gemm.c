@@ -105,6 +105,20 @@ static void test_random_shapes(void **state UNUSED)
 	try_all(65, 33, 1025);
 }
 
+// Operands that are packed in blocks of 264 rows, 256 columns and 1,024 numbers of the sum: around each edge.
+static void test_blocked_shapes(void **state UNUSED)
+{
+	static const int shape[][3] = {{3, 1100, 530}, {13, 530, 1025}, {265, 257, 2049}, {6, 513, 1024}};
+	for (size_t i = 0; i < sizeof(shape) / sizeof(*shape); i++)
+		for (int form = GEMM_NN; form <= GEMM_NT; form++) {
+			try_gemm((enum gemm_form)form, shape[i][0], shape[i][1], shape[i][2], i % 2, 0, (int)i);
+			try_gemm((enum gemm_form)form, shape[i][0], shape[i][1], shape[i][2], 0, 1, 0);
+		}
+	try_gemm(GEMM_TN, 2113, 35, 260, 0, 0, 3);
+	try_gemm(GEMM_TN, 2049, 17, 1030, 0, 1, 0);
+	try_gemm(GEMM_TN, 2200, 300, 9, 0, 1, 0);
+}
+
 static void test_library_shapes(void **state UNUSED)
 {
 	try_gemm(GEMM_NN, 1030, 1024, 1025, 0, 1, 3);
@@ -117,9 +131,9 @@ static void test_library_shapes(void **state UNUSED)
 // A row of C has the same bits however many rows are computed with it: decode equals prefill because of this.
 static void test_rows_do_not_depend_on_their_number(void **state UNUSED)
 {
-	static const int shape[][3] = {{131, 67, 300}, {65, 16, 64}, {50, 130, 7}};
+	static const int shape[][3] = {{131, 67, 300}, {65, 16, 64}, {50, 130, 7}, {60, 530, 1030}};
 	for (int form = GEMM_NN; form <= GEMM_NT; form++)
-		for (int s = 0; s < 3; s++) {
+		for (size_t s = 0; s < sizeof(shape) / sizeof(*shape); s++) {
 			const int M = shape[s][0], n = shape[s][1], k = shape[s][2];
 			const int b_rows = form == GEMM_NT ? n : k, b_columns = form == GEMM_NT ? k : n;
 			const struct guarded a = guarded_operand(&rig, M, k, k),
@@ -145,6 +159,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_every_small_shape),
 	        cmocka_unit_test(test_random_shapes),
+	        cmocka_unit_test(test_blocked_shapes),
 	        cmocka_unit_test(test_library_shapes),
 	        cmocka_unit_test(test_rows_do_not_depend_on_their_number),
 	};

@@ -259,24 +259,30 @@ static void test_slots(void **state UNUSED)
 	}
 }
 
-// Products large enough for the library; one is enough, they are slow.
-static void test_library_products(void **state UNUSED)
+// Products large enough for the library, and those that are packed in blocks: by columns, and by rows where there are
+// many.
+static void test_large_products(void **state UNUSED)
 {
-	enum { WIDE = 1024, ROWS = 1024 };
+	static const struct gemm shape[] = {{.form = GEMM_NT, .m = 1024, .n = 1024, .k = 1024},
+	        {.form = GEMM_NT, .m = 300, .n = 1100, .k = 530}, {.form = GEMM_NN, .m = 65, .n = 100, .k = 6000},
+	        {.form = GEMM_TN, .m = 2200, .n = 300, .k = 100}};
+	enum { NUMBERS = 1 << 20 };
 	struct rng rng = rig_rng(&rig);
-	real *x = arena_alloc(&rig.memory, WIDE * WIDE * sizeof(real));
-	for (int i = 0; i < WIDE * WIDE; i++)
+	real *x = arena_alloc(&rig.memory, NUMBERS * sizeof(real)), *c[4];
+	for (int i = 0; i < NUMBERS; i++)
 		x[i] = (real)rng_uniform(&rng);
-	real *c[3];
-	for (int n_thread = 1; n_thread <= 3; n_thread++) {
-		c[n_thread - 1] = arena_alloc(&rig.memory, ROWS * WIDE * sizeof(real));
-		struct gemm g = {
-		        .form = GEMM_NT, .m = ROWS, .n = WIDE, .k = WIDE, .a = x, .b = x, .c = c[n_thread - 1]};
-		g.lda = g.ldb = g.ldc = WIDE;
-		rig.tape.n_thread = n_thread;
-		backend_cpu.gemm(rig_exec(&rig), &g);
-		assert_memory_equal(c[n_thread - 1], c[0], ROWS * WIDE * sizeof(real));
-	}
+	for (size_t i = 0; i < sizeof(shape) / sizeof(*shape); i++)
+		for (int n_thread = 1; n_thread <= 4; n_thread++) {
+			struct gemm g = shape[i];
+			const size_t bytes = (size_t)g.m * (size_t)g.n * sizeof(real);
+			g.a = g.b = x;
+			g.c = c[n_thread - 1] = arena_alloc(&rig.memory, bytes);
+			g.lda = g.form == GEMM_TN ? g.m : g.k, g.ldb = g.form == GEMM_NT ? g.k : g.n, g.ldc = g.n;
+			rig.tape.n_thread = n_thread;
+			backend_cpu.gemm(rig_exec(&rig), &g);
+			assert_memory_equal(g.c, c[0], bytes);
+		}
+	rig.tape.n_thread = 1;
 }
 
 // Hash of everything a training run of five steps leaves: weights, moments, losses, an evaluation.
@@ -397,7 +403,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_slots),
-	        cmocka_unit_test(test_library_products),
+	        cmocka_unit_test(test_large_products),
 	        cmocka_unit_test(test_training),
 	        cmocka_unit_test(test_training_of_variants),
 	        cmocka_unit_test(test_values_inside_keys),

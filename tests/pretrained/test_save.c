@@ -26,9 +26,7 @@ static void expect_same(const struct pretrained *a, const struct pretrained *b)
 	assert_ptr_equal(a->family, b->family);
 	assert_ptr_equal(a->model.variant, b->model.variant);
 	for (const struct option *o = model_options; o->key; o++) {
-		const size_t bytes = o->type == OPTION_REAL ? sizeof(double) : sizeof(int);
-		if (memcmp((const char *)&a->model.config + o->offset, (const char *)&b->model.config + o->offset,
-		            bytes))
+		if (!option_equal(o, &a->model.config, &b->model.config))
 			fail_msg("%s differs", o->key);
 	}
 	assert_int_equal(a->model.n_param, b->model.n_param);

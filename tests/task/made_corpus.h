@@ -9,7 +9,7 @@ extern "C" {
 // n bytes of random lower-case words; the same for the same n.
 void made_text(char *bytes, long n);
 // Makes a folder with tinyshakespeare/input.txt (n bytes as they are) and gcide/gcide.dict.dz (the same, compressed),
-// and sets DATA to it. Returns its path.
+// and sets DATA to it and KVLAB_CACHE to a folder in it. Returns its path.
 const char *made_corpus(long n);
 // Removes it.
 void made_corpus_remove(void);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 #include "tests/test.h"
 
 enum { PATH_ROOM = 600, TEXT_ROOM = 4096 };

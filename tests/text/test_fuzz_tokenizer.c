@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "harness/base/progress.h"
+#include "harness/base/utf8.h"
 #include "harness/text/file.h"
 #include "harness/text/internal.h"
-#include "harness/text/utf8.h"
 #include "tests/num/rig.h"
 #include "tests/test.h"
 #include "tests/text/golden.h"

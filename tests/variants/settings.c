@@ -95,6 +95,9 @@ static void draw_text(char *text, size_t size, const struct option *o, const str
 	case OPTION_REAL:
 		number_print(text, o->least + rng_uniform(rng) * (o->most - o->least));
 		return;
+	case OPTION_TEXT: // nothing to draw from
+		snprintf(text, size, "%s", o->initial);
+		return;
 	case OPTION_BOOL:
 	case OPTION_CHOICE: {
 		int n = 0;

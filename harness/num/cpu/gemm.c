@@ -3,6 +3,7 @@
 // it is as fast as OpenBLAS and its bits do not depend on the number of rows (`make bench` times both). Large ones
 // go to OpenBLAS, one thread a call, in blocks that are fixed by shape, so that threads never change a result either.
 #include <cblas.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,11 +11,18 @@
 #include "harness/num/cpu/tile.h"
 
 enum {
-	DEPTH = 256,         // of a packed panel of B: DEPTH * TILE_COLUMNS numbers stay in L1
-	BLAS_WIDTH = 1024,   // m, n and k all from here on: OpenBLAS
-	BLAS_ROWS = 256,     // rows of C per OpenBLAS call
-	PACK_FROM = 96,      // columns a thread must have for packing a transposed A to pay
-	ROWS = 8 * TILE_ROWS // rows of C that a thread takes at a time
+	DEPTH = 256,          // of a packed panel of B: DEPTH * TILE_COLUMNS numbers stay in L1
+	BLAS_WIDTH = 1024,    // m, n and k all from here on: OpenBLAS
+	BLAS_ROWS = 256,      // rows of C per OpenBLAS call
+	PACK_FROM = 96,       // columns a thread must have for packing a transposed A to pay
+	ROWS = 8 * TILE_ROWS, // rows of C that a thread takes at a time
+	// Where what those ways pack would leave the cache (more than WHOLE numbers), both operands are packed in parts
+	// that stay: BLOCK_ROWS x DEPTH of A in L2, a panel of B in L1, BLOCK_COLUMNS of C between its parts of the
+	// sum.
+	WHOLE = 1 << 19,
+	BLOCK_ROWS = 44 * TILE_ROWS,
+	BLOCK_DEPTH = 4 * DEPTH,
+	BLOCK_COLUMNS = 16 * TILE_COLUMNS
 };
 
 // B(p, j) of the operand, whatever the form.
@@ -55,12 +63,26 @@ static void pack_panel(real *panel, const struct gemm *g, int p0, int k, int j0)
 			panel[(ptrdiff_t)p * TILE_COLUMNS + j] = from[(ptrdiff_t)j * g->ldb + p];
 }
 
+// Asks for what pack_panel will read, while the panel before it is multiplied: of a large B it comes from memory, and
+// in steps too long for the processor to foresee.
+static void fetch_panel(const struct gemm *g, int p0, int k, int j0)
+{
+	const int columns = cpu_min(TILE_COLUMNS, g->n - j0), line = 64 / (int)sizeof(real);
+	if (g->form == GEMM_NT)
+		for (int j = 0; j < columns; j++)
+			for (int p = 0; p < k; p += line)
+				__builtin_prefetch(b_at(g, p0 + p, j0 + j), 0, 2);
+	else
+		for (int p = 0; p < k; p++)
+			__builtin_prefetch(b_at(g, p0 + p, j0), 0, 2);
+}
+
 // One panel's worth of columns for rows i0..i0+m-1 of C. A is read in place, or from pack_a's panels unless
 // NULL; bias (padded to whole panels, or NULL) is what the first block of depth starts from.
 static void multiply_panel(const struct gemm *g, const real *packed_a, const real *panel, int p0, int k, int j0, int i0,
         int m, const real *bias, int accumulate)
 {
-	const ptrdiff_t ai = g->form == GEMM_TN ? 1 : g->lda;
+	const ptrdiff_t ai = packed_a || g->form == GEMM_TN ? 1 : g->lda;
 	const ptrdiff_t ap = packed_a ? TILE_ROWS : g->form == GEMM_TN ? g->lda : 1;
 	const int columns = cpu_min(TILE_COLUMNS, g->n - j0);
 	real spill[TILE_ROWS * TILE_COLUMNS];
@@ -84,17 +106,29 @@ static void multiply_panel(const struct gemm *g, const real *packed_a, const rea
 	}
 }
 
-// Packs rows p0..p0+k-1 of a transposed A, columns i0..i0+m-1, as panels (k, TILE_ROWS).
+// Packs numbers p0..p0+k-1 of the sum, rows i0..i0+m-1 of C, as panels (k, TILE_ROWS).
 static void pack_a(real *packed, const struct gemm *g, int p0, int k, int i0, int m)
 {
-	for (int i = 0; i < m; i += TILE_ROWS) {
-		const real *from = g->a + (ptrdiff_t)p0 * g->lda + i0 + i;
-		int rows = cpu_min(TILE_ROWS, m - i);
-		for (int p = 0; p < k; p++, packed += TILE_ROWS, from += g->lda)
-			if (rows == TILE_ROWS)
-				memcpy(packed, from, TILE_ROWS * sizeof(real));
-			else
-				memcpy(packed, from, (size_t)rows * sizeof(real));
+	for (int i = 0; i < m; i += TILE_ROWS, packed += (ptrdiff_t)k * TILE_ROWS) {
+		const int rows = cpu_min(TILE_ROWS, m - i);
+		if (g->form == GEMM_TN) {
+			const real *from = g->a + (ptrdiff_t)p0 * g->lda + i0 + i;
+			for (int p = 0; p < k; p++, from += g->lda)
+				if (rows == TILE_ROWS)
+					memcpy(packed + p * TILE_ROWS, from, TILE_ROWS * sizeof(real));
+				else
+					memcpy(packed + p * TILE_ROWS, from, (size_t)rows * sizeof(real));
+			continue;
+		}
+		const real *row = g->a + (i0 + i) * g->lda + p0;
+		if (rows == TILE_ROWS)
+			for (int p = 0; p < k; p++)
+				for (int r = 0; r < TILE_ROWS; r++)
+					packed[p * TILE_ROWS + r] = row[r * g->lda + p];
+		else
+			for (int p = 0; p < k; p++)
+				for (int r = 0; r < rows; r++)
+					packed[p * TILE_ROWS + r] = row[r * g->lda + p];
 	}
 }
 
@@ -158,6 +192,50 @@ static void gemm_by_rows(const struct exec *exec, const struct gemm *g)
 	arena_rewind(exec->scratch, mark);
 }
 
+// Rows i0..i0+m-1 of C, panels of columns first..last-1. a and panel are this thread's to pack into.
+static void multiply_block(
+        const struct gemm *g, real *a, real *panel, int i0, int m, int first, int last, const real *bias)
+{
+	const int step = BLOCK_COLUMNS / TILE_COLUMNS;
+	for (int q0 = 0; q0 < g->k; q0 += BLOCK_DEPTH) {
+		const int q1 = cpu_min(g->k, q0 + BLOCK_DEPTH);
+		for (int p0 = q0; p0 < q1; p0 += DEPTH)
+			pack_a(a + (ptrdiff_t)(p0 - q0) * BLOCK_ROWS, g, p0, cpu_min(DEPTH, q1 - p0), i0, m);
+		for (int from = first; from < last; from += step)
+			for (int p0 = q0; p0 < q1; p0 += DEPTH)
+				for (int j = from; j < cpu_min(from + step, last); j++) {
+					const int depth = cpu_min(DEPTH, q1 - p0);
+					pack_panel(panel, g, p0, depth, j * TILE_COLUMNS);
+					if (j + 1 < last)
+						fetch_panel(g, p0, depth, (j + 1) * TILE_COLUMNS);
+					multiply_panel(g, a + (ptrdiff_t)(p0 - q0) * BLOCK_ROWS, panel, p0, depth,
+					        j * TILE_COLUMNS, i0, m, bias, g->accumulate || p0 > 0);
+				}
+	}
+}
+
+// Large operands: threads share the blocks of rows where there are enough of them, else the columns of each.
+static void gemm_by_blocks(const struct exec *exec, const struct gemm *g)
+{
+	const int n_panel = cpu_blocks(g->n, TILE_COLUMNS), n_block = cpu_blocks(g->m, BLOCK_ROWS);
+	const int n_thread = exec->n_thread, n_part = n_block < 4 * n_thread ? n_thread : 1;
+	struct arena_mark mark = arena_mark(exec->scratch);
+	const size_t packed_a = (size_t)BLOCK_ROWS * (size_t)cpu_min(BLOCK_DEPTH, cpu_blocks(g->k, DEPTH) * DEPTH),
+	             packed_b = DEPTH * TILE_COLUMNS;
+	real *scratch = arena_alloc(exec->scratch, (packed_a + packed_b) * (size_t)n_thread * sizeof(real));
+	real *bias = g->bias ? arena_zalloc(exec->scratch, (size_t)n_panel * TILE_COLUMNS * sizeof(real)) : NULL;
+	if (bias)
+		memcpy(bias, g->bias, (size_t)g->n * sizeof(real));
+#pragma omp parallel for num_threads(n_thread) if (n_thread > 1) schedule(dynamic)
+	for (int task = 0; task < n_block * n_part; task++) {
+		real *panel = scratch + (packed_a + packed_b) * (size_t)omp_get_thread_num(), *a = panel + packed_b;
+		const int i0 = task / n_part * BLOCK_ROWS, part = task % n_part;
+		multiply_block(g, a, panel, i0, cpu_min(BLOCK_ROWS, g->m - i0), n_panel * part / n_part,
+		        n_panel * (part + 1) / n_part, bias);
+	}
+	arena_rewind(exec->scratch, mark);
+}
+
 static void set_rows(const struct gemm *g, int i0, int m)
 {
 	for (int i = i0; i < i0 + m; i++)
@@ -194,9 +272,12 @@ static void gemm_blas(const struct exec *exec, const struct gemm *g)
 
 void cpu_gemm(const struct exec *exec, const struct gemm *g)
 {
+	const int is_weight_gradient = g->form == GEMM_TN && !g->bias; // these have none
 	if (g->m >= BLAS_WIDTH && g->n >= BLAS_WIDTH && g->k >= BLAS_WIDTH)
 		gemm_blas(exec, g);
-	else if (g->form == GEMM_TN && !g->bias) // weight gradients, which have none
+	else if ((is_weight_gradient ? (long)g->m * DEPTH : (long)g->n * g->k) > WHOLE)
+		gemm_by_blocks(exec, g);
+	else if (is_weight_gradient)
 		gemm_by_columns(exec, g);
 	else
 		gemm_by_rows(exec, g);

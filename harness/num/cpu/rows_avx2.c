@@ -9,6 +9,13 @@
 #include "harness/num/cpu/half.h"
 #include "harness/num/cpu/vec.h"
 
+// x loaded once for all products with it: the compiler would make it an operand in memory of each.
+static inline vec once(vec x)
+{
+	__asm__("" : "+x"(x));
+	return x;
+}
+
 struct scale {
 	vec scale, least;
 };
@@ -35,7 +42,7 @@ __attribute__((always_inline)) static inline vec block_load(
         const unsigned char *block, int v, struct scale s, const enum dtype type)
 {
 	if (type == DTYPE_F32)
-		return vec_load((const real *)(const void *)block + v * VEC);
+		return once(vec_load((const real *)(const void *)block + v * VEC));
 	if (type == DTYPE_F16)
 		return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)block + v));
 	if (type == DTYPE_BF16) {

@@ -5,7 +5,17 @@
 #ifndef KVLAB_NUM_CPU_ROWS_TEMPLATE_H
 #define KVLAB_NUM_CPU_ROWS_TEMPLATE_H
 
-enum { BLOCK = DTYPE_BLOCK, VECTORS = DTYPE_BLOCK / VEC, SUMS = 8, LINE = 64 };
+enum {
+	BLOCK = DTYPE_BLOCK,
+	VECTORS = DTYPE_BLOCK / VEC,
+	SUMS = 12, // as many chains of multiply-adds as hide their latency, and leave registers for operands
+	SUMS_PADDED = 16,
+	LINE = 64,
+	AT_ONCE = 12, // rows that many vectors are multiplied with
+	PIECE = 8,    // blocks of those vectors that stay in L1 meanwhile
+	MANY = 32     // vectors that are multiplied with the same rows before the next rows
+};
+#define UNROLL _Pragma("GCC unroll 16")
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
 static const int block_bytes[N_DTYPE] = {[DTYPE_F32] = 4 * BLOCK,
@@ -21,107 +31,180 @@ ALWAYS_INLINE void fetch(const unsigned char *block, ptrdiff_t ahead, const enum
 }
 
 // Sum of the lanes of each of eight vectors, all by the same tree.
-ALWAYS_INLINE vec sums_of(const vec v[SUMS])
+ALWAYS_INLINE vec sums_of(const vec v[VEC])
 {
 	const vec_mask even = {0, 2, 8, 10, 4, 6, 12, 14}, odd = {1, 3, 9, 11, 5, 7, 13, 15};
 	const vec_mask low = {0, 1, 2, 3, 8, 9, 10, 11}, high = {4, 5, 6, 7, 12, 13, 14, 15};
 	vec pair[4], four[2];
+	UNROLL
 	for (int i = 0; i < 4; i++)
 		pair[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], even) +
 		          __builtin_shuffle(v[2 * i], v[2 * i + 1], odd);
+	UNROLL
 	for (int i = 0; i < 2; i++)
 		four[i] = __builtin_shuffle(pair[2 * i], pair[2 * i + 1], even) +
 		          __builtin_shuffle(pair[2 * i], pair[2 * i + 1], odd);
 	return __builtin_shuffle(four[0], four[1], low) + __builtin_shuffle(four[0], four[1], high);
 }
 
-// m vectors and r rows, m * r at most SUMS.
-ALWAYS_INLINE void dot_tile(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, const unsigned char *at,
-        const struct rows *rows, const enum dtype type, const int m, const int r)
+// Blocks c0..c1-1 of m vectors times r rows (m * r is at most SUMS), added to to[i * r + j].
+ALWAYS_INLINE void dot_blocks(vec to[SUMS], const real *x, ptrdiff_t ldx, const unsigned char *at,
+        const struct rows *rows, int c0, int c1, const enum dtype type, const int m, const int r)
 {
-	const int n_block = rows->d / BLOCK;
-	vec sum[SUMS] = {{0}};
-	for (int c = 0; c < n_block; c++) {
+	vec sum[SUMS]; // in registers
+	UNROLL
+	for (int i = 0; i < m * r; i++)
+		sum[i] = to[i];
+	for (int c = c0; c < c1; c++) {
 		const unsigned char *block[SUMS];
 		struct scale scale[SUMS];
+		UNROLL
 		for (int j = 0; j < r; j++) {
 			block[j] = at + j * rows->row_bytes + (ptrdiff_t)c * block_bytes[type];
-			scale[j] = block_scale(block[j], type);
 			if (rows->ahead)
 				fetch(block[j], rows->ahead, type);
+			scale[j] = block_scale(block[j], type);
+			UNROLL
+			for (int v = 0; v < VECTORS && m <= 2; v++) {
+				const vec w = block_load(block[j], v, scale[j], type);
+				UNROLL
+				for (int i = 0; i < m; i++)
+					sum[i * r + j] += vec_load(x + i * ldx + c * BLOCK + v * VEC) * w;
+			}
 		}
-		for (int v = 0; v < VECTORS; v++) {
+		UNROLL
+		for (int v = 0; v < VECTORS && m > 2; v++) {
 			vec w[SUMS];
+			UNROLL
 			for (int j = 0; j < r; j++)
 				w[j] = block_load(block[j], v, scale[j], type);
+			UNROLL
 			for (int i = 0; i < m; i++) {
 				const vec xi = vec_load(x + i * ldx + c * BLOCK + v * VEC);
+				UNROLL
 				for (int j = 0; j < r; j++)
 					sum[i * r + j] += xi * w[j];
 			}
 		}
 	}
-	for (int p = n_block * BLOCK; p < rows->d; p += VEC) {
+	UNROLL
+	for (int i = 0; i < m * r; i++)
+		to[i] = sum[i];
+}
+
+// Numbers past the last whole block, and the sums of the lanes.
+ALWAYS_INLINE void dot_end(real *out, ptrdiff_t ldo, vec sum[SUMS_PADDED], const real *x, ptrdiff_t ldx,
+        const unsigned char *at, const struct rows *rows, const enum dtype type, const int m, const int r)
+{
+	for (int p = rows->d / BLOCK * BLOCK; p < rows->d; p += VEC) {
 		const int n = rows->d - p < VEC ? rows->d - p : VEC;
+		UNROLL
 		for (int i = 0; i < m; i++)
-			for (int j = 0; j < r; j++)
-				sum[i * r + j] += vec_load_first(x + i * ldx + p, n) *
-				                  load_part(at + j * rows->row_bytes, p, n, type);
-	}
-	const vec total = sums_of(sum);
-	for (int i = 0; i < m; i++)
+			UNROLL
 		for (int j = 0; j < r; j++)
-			out[i * ldo + j] = total[i * r + j];
+			sum[i * r + j] +=
+			        vec_load_first(x + i * ldx + p, n) * load_part(at + j * rows->row_bytes, p, n, type);
+	}
+	real total[SUMS_PADDED];
+	UNROLL
+	for (int i = 0; i < m * r; i += VEC)
+		vec_store(total + i, sums_of(sum + i));
+	UNROLL
+	for (int i = 0; i < m; i++)
+		memcpy(out + i * ldo, total + i * r, (size_t)r * sizeof(real));
+}
+
+ALWAYS_INLINE void dot_tile(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, const unsigned char *at,
+        const struct rows *rows, const enum dtype type, const int m, const int r)
+{
+	vec sum[SUMS_PADDED] = {{0}};
+	dot_blocks(sum, x, ldx, at, rows, 0, rows->d / BLOCK, type, m, r);
+	dot_end(out, ldo, sum, x, ldx, at, rows, type, m, r);
+}
+
+// m vectors and all rows, r at a time.
+ALWAYS_INLINE void dot_few(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, const struct rows *rows,
+        const enum dtype type, const int m, const int r)
+{
+	int j = 0;
+	for (; j + r <= rows->n; j += r)
+		dot_tile(out + j, ldo, x, ldx, rows->at + j * rows->row_bytes, rows, type, m, r);
+	for (; j < rows->n; j++)
+		dot_tile(out + j, ldo, x, ldx, rows->at + j * rows->row_bytes, rows, type, m, 1);
+}
+
+// Fours of vectors (m of them in all) and AT_ONCE rows: a piece of the vectors stays in L1 while all rows are
+// multiplied with it.
+ALWAYS_INLINE void dot_many(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const unsigned char *at,
+        const struct rows *rows, const enum dtype type)
+{
+	vec sum[MANY / 4][AT_ONCE / 3][SUMS_PADDED];
+	memset(sum, 0, (size_t)(m / 4) * sizeof(*sum));
+	const int n_block = rows->d / BLOCK;
+	for (int c = 0; c < n_block; c += PIECE) {
+		const int end = c + PIECE < n_block ? c + PIECE : n_block;
+		for (int i = 0; i < m / 4; i++)
+			for (int j = 0; j < AT_ONCE / 3; j++)
+				dot_blocks(sum[i][j], x + 4 * i * ldx, ldx, at + 3 * j * rows->row_bytes, rows, c, end,
+				        type, 4, 3);
+	}
+	for (int i = 0; i < m / 4; i++)
+		for (int j = 0; j < AT_ONCE / 3; j++)
+			dot_end(out + 4 * i * ldo + 3 * j, ldo, sum[i][j], x + 4 * i * ldx, ldx,
+			        at + 3 * j * rows->row_bytes, rows, type, 4, 3);
 }
 
 ALWAYS_INLINE void dot(
         real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows, const enum dtype type)
 {
-	int j = 0;
-	for (; j + SUMS <= rows->n; j += SUMS) {
-		const unsigned char *at = rows->at + j * rows->row_bytes;
-		int i = 0;
-		for (; i + 4 <= m; i += 4)
-			for (int two = 0; two < SUMS; two += 2)
-				dot_tile(out + i * ldo + j + two, ldo, x + i * ldx, ldx, at + two * rows->row_bytes,
-				        rows, type, 4, 2);
-		for (; i + 2 <= m; i += 2)
-			for (int four = 0; four < SUMS; four += 4)
-				dot_tile(out + i * ldo + j + four, ldo, x + i * ldx, ldx, at + four * rows->row_bytes,
-				        rows, type, 2, 4);
-		if (i < m)
-			dot_tile(out + i * ldo + j, ldo, x + i * ldx, ldx, at, rows, type, 1, 8);
+	for (; m >= 4; m -= 4) {
+		const int many = m < MANY ? m / 4 * 4 : MANY;
+		struct rows rest = *rows;
+		for (; rest.n >= AT_ONCE; rest.n -= AT_ONCE, rest.at += AT_ONCE * rest.row_bytes)
+			dot_many(out + rows->n - rest.n, ldo, x, ldx, many, rest.at, rows, type);
+		for (int i = 0; i < many && rest.n; i += 4)
+			dot_few(out + i * ldo + rows->n - rest.n, ldo, x + i * ldx, ldx, &rest, type, 4, 3);
+		out += many * ldo, x += many * ldx, m -= many - 4;
 	}
-	for (; j < rows->n; j++)
-		for (int i = 0; i < m; i++)
-			dot_tile(out + i * ldo + j, ldo, x + i * ldx, ldx, rows->at + j * rows->row_bytes, rows, type,
-			        1, 1);
+	if (m >= 2) {
+		dot_few(out, ldo, x, ldx, rows, type, 2, 4);
+		out += 2 * ldo, x += 2 * ldx, m -= 2;
+	}
+	if (m)
+		dot_few(out, ldo, x, ldx, rows, type, 1, 8);
 }
 
-// m vectors of weights; nv vectors of columns from block c on, m * nv at most SUMS.
+// m vectors of weights; nv vectors of columns from block c on, m * nv at most 8.
 ALWAYS_INLINE void sum_tile(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, const struct rows *rows, int c,
         const enum dtype type, const int m, const int nv)
 {
 	vec sum[SUMS];
+	UNROLL
 	for (int i = 0; i < m; i++)
-		for (int v = 0; v < nv; v++)
-			sum[i * nv + v] = vec_load(out + i * ldo + c * BLOCK + v * VEC);
+		UNROLL
+	for (int v = 0; v < nv; v++)
+		sum[i * nv + v] = vec_load(out + i * ldo + c * BLOCK + v * VEC);
 	const unsigned char *block = rows->at + (ptrdiff_t)c * block_bytes[type];
 	for (int j = 0; j < rows->n; j++, block += rows->row_bytes)
-		for (int b = 0; b < nv / VECTORS; b++) {
-			const unsigned char *at = block + (ptrdiff_t)b * block_bytes[type];
-			const struct scale scale = block_scale(at, type);
-			if (rows->ahead)
-				fetch(at, rows->ahead, type);
-			for (int v = 0; v < VECTORS; v++) {
-				const vec x = block_load(at, v, scale, type);
-				for (int i = 0; i < m; i++)
-					sum[i * nv + b * VECTORS + v] += vec_set(w[i * ldw + j]) * x;
-			}
+		UNROLL
+	for (int b = 0; b < nv / VECTORS; b++) {
+		const unsigned char *at = block + (ptrdiff_t)b * block_bytes[type];
+		const struct scale scale = block_scale(at, type);
+		if (rows->ahead)
+			fetch(at, rows->ahead, type);
+		UNROLL
+		for (int v = 0; v < VECTORS; v++) {
+			const vec x = block_load(at, v, scale, type);
+			UNROLL
+			for (int i = 0; i < m; i++)
+				sum[i * nv + b * VECTORS + v] += vec_set(w[i * ldw + j]) * x;
 		}
+	}
+	UNROLL
 	for (int i = 0; i < m; i++)
-		for (int v = 0; v < nv; v++)
-			vec_store(out + i * ldo + c * BLOCK + v * VEC, sum[i * nv + v]);
+		UNROLL
+	for (int v = 0; v < nv; v++)
+		vec_store(out + i * ldo + c * BLOCK + v * VEC, sum[i * nv + v]);
 }
 
 // Numbers past the last whole block.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +99,11 @@ int utf8_encode(char out[4], uint32_t c)
 		out[i] = (char)(0x80 | (c & 0x3f));
 	out[0] = (char)(0xff00u >> length | c);
 	return length;
+}
+
+int utf8_is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0);
 }
 
 int utf8_is_space(uint32_t c)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "harness/text/utf8.h"
+#include "harness/base/utf8.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // UTF-8 as Unicode defines it (table 3-7): no surrogates, no overlong forms, nothing above U+10FFFF. Whatever else is
 // met is a run of bytes, to be kept as it is.
-#ifndef KVLAB_TEXT_UTF8_H
-#define KVLAB_TEXT_UTF8_H
+#ifndef KVLAB_BASE_UTF8_H
+#define KVLAB_BASE_UTF8_H
 #include <stddef.h>
 #include <stdint.h>
 #ifdef __cplusplus
@@ -19,6 +19,8 @@ int utf8_unfinished(const char *text, size_t n);
 uint32_t utf8_decode(const char *text, int *length);
 // Writes a code point (below 0x110000); returns its bytes.
 int utf8_encode(char out[4], uint32_t c);
+// What a terminal could obey instead of showing.
+int utf8_is_control(uint32_t c);
 // Unicode White_Space.
 int utf8_is_space(uint32_t c);
 
