@@ -70,8 +70,21 @@ void bug_at(const char *file, int line, const char *format, ...)
 	abort();
 }
 
+static void (*no_memory_hook)(void *context, unsigned long long bytes);
+static void *no_memory_context;
+
+void on_no_memory(void (*hook)(void *context, unsigned long long bytes), void *context)
+{
+	no_memory_hook = hook;
+	no_memory_context = context;
+}
+
 void die_no_memory(unsigned long long bytes)
 {
+	void (*hook)(void *, unsigned long long) = no_memory_hook;
+	no_memory_hook = NULL; // once: it may need memory itself
+	if (hook)
+		hook(no_memory_context, bytes);
 	fprintf(stderr, "kvlab: out of memory: %llu bytes could not be had\n", bytes);
 	abort();
 }

@@ -33,6 +33,8 @@ void bug_at(const char *file, int line, const char *format, ...) __attribute__((
 #define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
 // Prints "out of memory" with the size asked for and aborts: memory is planned before a run, never found missing in it.
 void die_no_memory(unsigned long long bytes) __attribute__((noreturn));
+// Called by die_no_memory first, from whichever thread it is, so that what is lost can be recorded; NULL: nobody.
+void on_no_memory(void (*hook)(void *context, unsigned long long bytes), void *context);
 
 #ifdef __cplusplus
 }

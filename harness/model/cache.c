@@ -168,7 +168,7 @@ void cache_clear(struct cache *cache)
 	cache->length = 0;
 }
 
-static void fill_stream(
+static void repeat_stream(
         struct attn_cache *to, const struct attn_cache *from, int stream, const struct layout *layout, int length)
 {
 	const struct cache *cache = to->cache;
@@ -187,7 +187,7 @@ static void fill_stream(
 	}
 }
 
-void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length)
+void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length)
 {
 	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
 		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
@@ -196,7 +196,7 @@ void cache_fill(struct cache *to, const struct cache *from, int n_layer, int len
 		if (from->length % layout.tokens)
 			BUG("%d positions are no whole blocks", from->length);
 		for (int l = 0; l < n_layer; l++)
-			fill_stream(&to->layer[l], &from->layer[l], s, &layout, length);
+			repeat_stream(&to->layer[l], &from->layer[l], s, &layout, length);
 	}
 	to->length = length;
 }

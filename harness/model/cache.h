@@ -58,7 +58,7 @@ void cache_fill_random(struct cache *cache, int length, uint64_t seed);
 // Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
 // long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
 // whole blocks (a multiple of DTYPE_BLOCK).
-void cache_fill(struct cache *to, const struct cache *from, int n_layer, int length);
+void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length);
 
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).

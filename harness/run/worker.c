@@ -16,7 +16,7 @@
 #include "harness/run/run.h"
 #include "harness/spec/setup.h"
 
-enum { MOST_WORKERS = 256, RESPAWNS = 5, CHILD_DONE = 0, CHILD_FAULT = 3, CHILD_STOPPED = 4 };
+enum { MOST_WORKERS = 256, RESPAWNS = 5, CHILD_DONE = 0, CHILD_FAULT = 3, CHILD_STOPPED = 4, CHILD_NO_MEMORY = 5 };
 
 static volatile sig_atomic_t stop_asked;
 
@@ -59,6 +59,18 @@ static int tick(void *context, double fraction)
 	return stop_asked;
 }
 
+// The run has failed, and this worker with it: the parent starts another, and the grid goes on.
+static void no_memory(void *context, unsigned long long bytes)
+{
+	const struct claimed *c = context;
+	char message[128];
+	snprintf(message, sizeof(message), "out of memory: %.1f GiB more were asked for (make the point smaller)",
+	        (double)bytes / 1073741824);
+	const int is_stored =
+	        !store_finish(c->store, c->run->id, RUN_FAILED, message, NULL, 0, NULL, 0, 0, &(struct err){0});
+	_exit(is_stored ? CHILD_NO_MEMORY : CHILD_FAULT);
+}
+
 // Runs what was claimed. 0 stored, 2 stopped and given back, -1 fault.
 static int run_claimed(struct store *store, const struct worker_plan *plan, const struct store_run *run,
         struct arena *arena, struct err *err)
@@ -76,10 +88,12 @@ static int run_claimed(struct store *store, const struct worker_plan *plan, cons
 	log.context = &claimed;
 	const double started_s = clock_s();
 	int status;
+	on_no_memory(no_memory, &claimed);
 	if (setup_parse(&setup, run->json, arena, &failure))
 		status = -1;
 	else
 		status = setup.procedure->run(&setup, run->seed, plan->n_thread, &log, &failure);
+	on_no_memory(NULL, NULL);
 	if (claimed.err.is_set) {
 		*err = claimed.err;
 		status = -2;
@@ -176,6 +190,8 @@ static int collect(struct crew *crew, struct err *err)
 		crew->n_alive--;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_FAULT)
 			crew->fault = 1;
+		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NO_MEMORY && !stop_asked && spawn(crew, i, err))
+			return -1;
 		if (WIFSIGNALED(status) && !stop_asked && crew->n_respawn++ < RESPAWNS * crew->plan->n_worker &&
 		        spawn(crew, i, err))
 			return -1;
