@@ -14,6 +14,7 @@ enum {
 	AT_ONCE = 8, // so many rows
 	MANY = 32,   // and so many vectors
 };
+static const struct scale no_scale;
 #define UNROLL _Pragma("GCC unroll 16")
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
@@ -97,7 +98,7 @@ ALWAYS_INLINE vec load_at(const unsigned char *row, int p, int n, const enum dty
 {
 	if (n < VEC)
 		return load_part(row, p, n, type);
-	return block_load(row + (ptrdiff_t)p * (block_bytes[type] / BLOCK), 0, (struct scale){{0}}, type);
+	return block_load(row + (ptrdiff_t)p * (block_bytes[type] / BLOCK), 0, no_scale, type);
 }
 
 ALWAYS_INLINE vec vector_at(const real *x, int n)
