@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Models from files of weights, and back: a Hugging Face folder, a GGUF file or a llama2.c .bin becomes a model of
-// variant mha, gqa or mqa, as its heads say; a folder that model_save wrote one of the variant it was. Which file is of which family, what its configuration means and how its
-// tensors lie is in the family's tables (model/family.h).
+// variant mha, gqa or mqa, as its heads say; a folder that model_save wrote one of the variant it was. Which file is of
+// which family, what its configuration means and how its tensors lie is in the family's tables (model/family.h).
 //
 //     struct pretrained p;
 //     if (model_load(&p, "models/gpt2", PRETRAINED_TO_READ, &arena, err))
