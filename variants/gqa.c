@@ -53,4 +53,6 @@ const struct variant variant_gqa = {
         .params = params,
         .streams = streams,
         .forward = forward,
+        .convert = attn_plain_convert,
+        .is_plain = 1,
 };

@@ -8,10 +8,7 @@
 //   softmax((q_h W_v2,g) c^T / sqrt(r)) c W_v2,g^T (Eq 15): decode takes this form, training v_g itself.
 // Chains stay apart in training; fold multiplies them for inference: one query product, no key product.
 // Cached per token and layer: v, n_kv_head * d_head numbers; latent: c, d_latent numbers.
-// RoPE (the paper says nothing) turns the ends of both chains, so that folding stays exact; modes as in shared_kv:
-//   at_read        cached unturned, a turned copy scored: scores relative, the average free of position
-//   rotated_value  cached turned: scores relative, but what is averaged carries its absolute position
-//   turned_back    the same, and each head's output turned back by the query's position: scores and average relative
+// RoPE (the paper says nothing) turns the ends of both chains, so that folding stays exact; modes as in shared_kv.
 // Source: paper A (reference/papers.md A.1). Equals shared_kv at m1 = m2 = 1, and is the same function when folded.
 #include "variants/variant.h"
 
@@ -36,38 +33,32 @@ static const struct option options[] = {
         {NULL},
 };
 
-static struct attn_chain query_chain(const struct attn_dims *d, const struct keyless *c)
-{
-	return (struct attn_chain){
-	        "w_q", "b_q", W_Q, B_Q, W_Q2, B_Q2, c->m1, d->n_head, d->d_head, c->routing, c->relu & RELU_QUERY};
-}
+struct chains {
+	struct attn_chain query, value;
+};
 
-static struct attn_chain value_chain(const struct attn_dims *d, const struct keyless *c)
+static struct chains chains_of(const struct attn_dims *d, const void *config)
 {
-	return (struct attn_chain){"w_v", "b_v", W_V, B_V, W_V2, B_V2, c->m2, d->n_kv_head, d->d_head, c->routing,
-	        c->relu & RELU_VALUE, c->d_latent};
+	const struct keyless *c = config;
+	return (struct chains){
+	        {"w_q", "b_q", W_Q, B_Q, W_Q2, B_Q2, c->m1, d->n_head, d->d_head, c->routing, c->relu & RELU_QUERY},
+	        {"w_v", "b_v", W_V, B_V, W_V2, B_V2, c->m2, d->n_kv_head, d->d_head, c->routing, c->relu & RELU_VALUE,
+	                c->d_latent}};
 }
 
 static int check(const struct attn_dims *d, const void *config, struct err *err)
 {
-	const struct keyless *c = config;
-	const struct attn_chain query = query_chain(d, c), value = value_chain(d, c);
-	if (attn_chain_check(&query, "m1", err) || attn_chain_check(&value, "m2", err))
+	const struct chains chain = chains_of(d, config);
+	if (attn_chain_check(&chain.query, d, "m1", err))
 		return -1;
-	if (c->d_latent && c->m2 != 2)
-		return err_set(err, "d_latent lies between two value matrices: set m2 to 2, not %d", c->m2);
-	if (c->d_latent > d->d_model)
-		return err_set(err, "d_latent %d is wider than d_model %d", c->d_latent, d->d_model);
-	if (c->d_latent && d->n_rotary)
-		return err_set(err, "rope cannot turn a latent, which has no heads: set d_latent to 0");
-	return 0;
+	return attn_chain_check(&chain.value, d, "m2", err);
 }
 
 static int params(const struct attn_dims *d, const void *config, struct param_shape *table)
 {
-	const struct attn_chain query = query_chain(d, config), value = value_chain(d, config);
-	attn_chain_params(&query, d, table);
-	attn_chain_params(&value, d, table);
+	const struct chains chain = chains_of(d, config);
+	attn_chain_params(&chain.query, d, table);
+	attn_chain_params(&chain.value, d, table);
 	attn_output_params(d, table, W_O);
 	return N_PARAM;
 }
@@ -83,17 +74,17 @@ static struct tensor *attend(struct attn *a, int is_absorbed)
 {
 	const struct attn_dims *d = a->dims;
 	const struct keyless *c = a->config;
-	const struct attn_chain query = query_chain(d, c), value = value_chain(d, c);
+	const struct chains chain = chains_of(d, c);
 	struct tensor *const *p = a->param, *y[2];
 	const struct linear_map map[] = {{a->x_q, p[W_Q], p[B_Q]}, {a->x, p[W_V], p[B_V]}};
 	op_linear_many(a->tape, 2, map, y);
-	struct tensor *q = attn_chain_rest(a, &query, y[0]), *v = y[1], *heads;
+	struct tensor *q = attn_chain_rest(a, &chain.query, y[0]), *v = y[1], *heads;
 	if (c->d_latent) {
 		const int r = c->d_latent, n = d->n_kv_head;
-		v = attn_stream(a, V, value.relu ? op_unary(a->tape, v, UNARY_RELU) : v);
+		v = attn_stream(a, V, chain.value.relu ? op_unary(a->tape, v, UNARY_RELU) : v);
 		heads = attn_latent(a, q, NULL, v, &(struct attn_latent){p[W_V2], p[W_V2], n, r, 0, r, 0, is_absorbed});
 	} else {
-		v = attn_chain_rest(a, &value, v);
+		v = attn_chain_rest(a, &chain.value, v);
 		heads = attn_shared(a, V, q, v, d->d_head, (enum shared_rope)c->rope, NULL);
 	}
 	return attn_output(a, heads, W_O);
@@ -125,9 +116,17 @@ static int fold_config(const struct attn_dims *d, const void *config, void *fold
 static void fold(struct tape *tape, const struct attn_dims *d, const void *config, struct tensor *const *param,
         struct tensor *const *folded)
 {
-	const struct attn_chain query = query_chain(d, config), value = value_chain(d, config);
-	attn_chain_fold(tape, &query, param, folded);
-	attn_chain_fold(tape, &value, param, folded);
+	const struct chains chain = chains_of(d, config);
+	attn_chain_fold(tape, &chain.query, param, folded);
+	attn_chain_fold(tape, &chain.value, param, folded);
+}
+
+static int convert(const struct attn_dims *d, const void *config, const struct attn_conversion *how,
+        const struct attn_source *from, struct tensor *const *p, struct err *err)
+{
+	const struct chains chain = chains_of(d, config);
+	const int rope = ((const struct keyless *)config)->rope;
+	return attn_shared_convert(d, how, from, &chain.query, &chain.value, rope, W_O, p, err);
 }
 
 const struct variant variant_keyless = {
@@ -145,4 +144,5 @@ const struct variant variant_keyless = {
         .decode = decode,
         .fold_config = fold_config,
         .fold = fold,
+        .convert = convert,
 };

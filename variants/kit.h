@@ -46,6 +46,8 @@ enum attn_rows {
 struct attn_turn {
 	int from, n_rotary, n_ladder;
 	int backwards;
+	struct tensor *plane; // (1, n_plane_set * n_rotary / 2): frequencies chosen one by one (op_rope_planes); NULL
+	int n_plane_set;
 };
 // x with its n_head heads turned by the positions of its rows; x itself when the model has no rotary positions.
 struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum attn_rows rows, struct attn_turn turn);
@@ -111,6 +113,28 @@ struct attn_latent {
 struct tensor *attn_latent(struct attn *a, struct tensor *q, struct tensor *q_turned, struct tensor *rows,
         const struct attn_latent *latent);
 
+// k (rows, n_kv_head d_head) made of cached latents c: one for all key heads (n_c 1) or one for each (n_kv_head), w_up
+// a matrix (d_head, r) for each key head; b_up may be NULL.
+struct tensor *attn_up(struct attn *a, struct tensor *c, int n_c, struct tensor *w_up, struct tensor *b_up);
+
+// --- keys of low rank (factored_keys) ------------------------------------------------------------------------------
+
+// What a spec says of them: options of the variant.
+enum { KEY_RANKS = 512 }; // bytes of a list
+struct key_latents_config {
+	int d_select, per, rope, d_rope;
+	char ranks[KEY_RANKS]; // d_select of each layer, "64,48,32"; empty: all the same
+};
+extern const struct option key_latents_options[];
+int key_latents_check(const struct attn_dims *dims, const void *config, struct err *err);
+// What that means: n latents of d numbers each, of which the first d_rope are turned, by a ladder of n_ladder numbers
+// or, with n_plane > 0 (over all latents), each pair by a plane of its own. Queries have d_query numbers a head: the
+// head's where the matrix up to keys stands apart (has_up), else the latent's.
+struct key_latents {
+	int n, d, d_rope, n_ladder, n_plane, has_up, d_query;
+};
+struct key_latents key_latents(const struct attn_dims *dims, const void *config);
+
 // --- the 2D position map (op.h: op_map_gain, op_map_bias) --------------------------------------------------------
 
 struct attn_map {
@@ -156,8 +180,8 @@ struct attn_chain {
 		        "matrices after a chain's first: on all heads together, or one within each head", late         \
 	}
 
-// 0, or -1 when there is no place for a ReLU; `depth` is the option's name.
-int attn_chain_check(const struct attn_chain *c, const char *depth, struct err *err);
+// 0, or -1 when there is no place for a ReLU or a latent; `depth` is the option's name.
+int attn_chain_check(const struct attn_chain *c, const struct attn_dims *dims, const char *depth, struct err *err);
 // Fills all rows; those beyond depth are empty.
 void attn_chain_params(const struct attn_chain *c, const struct attn_dims *dims, struct param_shape *table);
 // The maps after the first, applied to its output y.

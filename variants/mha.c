@@ -37,7 +37,7 @@ static int check(const struct attn_dims *d, const void *config, struct err *err)
 	const struct attn_chain chain = query_chain(d, config);
 	if (d->n_kv_head != d->n_head)
 		return err_set(err, "mha needs n_kv_head equal to n_head (%d), not %d", d->n_head, d->n_kv_head);
-	return attn_chain_check(&chain, "m1", err);
+	return attn_chain_check(&chain, d, "m1", err);
 }
 
 static int params(const struct attn_dims *d, const void *config, struct param_shape *table)
@@ -87,6 +87,14 @@ static void fold(struct tape *tape, const struct attn_dims *d, const void *confi
 	attn_chain_fold(tape, &chain, param, folded);
 }
 
+static int convert(const struct attn_dims *d, const void *config, const struct attn_conversion *how,
+        const struct attn_source *from, struct tensor *const *p, struct err *err)
+{
+	if (((const struct mha *)config)->m1 > 1)
+		return err_set(err, "a trained model has one matrix of queries: set m1 to 1");
+	return attn_plain_convert(d, config, how, from, p, err);
+}
+
 const struct variant variant_mha = {
         .name = "mha",
         .summary = "multi-head attention: own key and value for every head (baseline)",
@@ -100,4 +108,6 @@ const struct variant variant_mha = {
         .forward = forward,
         .fold_config = fold_config,
         .fold = fold,
+        .convert = convert,
+        .is_plain = 1,
 };

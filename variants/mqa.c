@@ -61,4 +61,6 @@ const struct variant variant_mqa = {
         .params = params,
         .streams = streams,
         .forward = forward,
+        .convert = attn_plain_convert,
+        .is_plain = 1,
 };

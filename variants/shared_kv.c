@@ -64,6 +64,17 @@ static struct tensor *forward(struct attn *a)
 	return attn_output(a, heads, W_O);
 }
 
+static int convert(const struct attn_dims *d, const void *config, const struct attn_conversion *how,
+        const struct attn_source *from, struct tensor *const *p, struct err *err)
+{
+	const struct shared_kv *c = config;
+	const struct attn_chain query = {"w_q", "b_q", W_Q, B_Q, .depth = 1, .n_head = d->n_head, .d = d->d_head};
+	const struct attn_chain value = {"w_v", "b_v", W_KV, B_KV, .depth = 1, .n_head = d->n_kv_head, .d = d->d_head};
+	if (c->map.plus)
+		return err_set(err, "a trained model has no 2D map: set plus to false");
+	return attn_shared_convert(d, how, from, &query, &value, c->rope, W_O, p, err);
+}
+
 const struct variant variant_shared_kv = {
         .name = "shared_kv",
         .summary = "key = value, own query (paper C's Q-K=V): half the cache",
@@ -74,4 +85,5 @@ const struct variant variant_shared_kv = {
         .params = params,
         .streams = streams,
         .forward = forward,
+        .convert = convert,
 };

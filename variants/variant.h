@@ -18,6 +18,7 @@ enum score_scale { SCORE_SCALE_HEAD, SCORE_SCALE_MODEL };
 // What a model tells its attention. Widths are per head unless named otherwise.
 struct attn_dims {
 	int n_layer, d_model;
+	int layer;             // whose attention this is, where that matters (options may differ from layer to layer)
 	int n_head, n_kv_head; // query heads; key/value heads
 	int d_head;            // value width per head
 	int n_ctx;             // most positions a sequence can have
@@ -94,6 +95,9 @@ struct equals_claim {
 	const char *other_setting; // "" or as above
 };
 
+struct attn_source;     // convert.h
+struct attn_conversion; // convert.h
+
 struct variant {
 	const char *name, *summary; // summary: one line for `kvlab list`
 	int version;                // part of a point's key: raise it when results change
@@ -116,10 +120,19 @@ struct variant {
 	int (*fold_config)(const struct attn_dims *dims, const void *config, void *folded, struct err *err);
 	void (*fold)(struct tape *tape, const struct attn_dims *dims, const void *config, struct tensor *const *param,
 	        struct tensor *const *folded);
+	// Optional: own parameters, every one, from those of a trained layer that is_plain (convert.h), in the head
+	// counts of dims. 0, or -1 with the sentence why this setting cannot be made so. source NULL: only that answer.
+	int (*convert)(const struct attn_dims *dims, const void *config, const struct attn_conversion *how,
+	        const struct attn_source *source, struct tensor *const *param, struct err *err);
+	// Plain attention of separate queries, keys and values, rows of enum QKV_... (kit.h) and no others: what files
+	// of weights hold and conversions begin with.
+	int is_plain;
 };
 
 #ifdef __cplusplus
 }
 #endif
 #include "variants/kit.h"
+
+#include "variants/convert.h"
 #endif

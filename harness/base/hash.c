@@ -14,3 +14,11 @@ uint64_t hash_u64(const void *data, size_t bytes)
 {
 	return XXH3_64bits(data, bytes);
 }
+
+const char *hash_library(void)
+{
+	static char text[32];
+	const unsigned version = XXH_versionNumber();
+	snprintf(text, sizeof(text), "xxHash %u.%u.%u", version / 10000, version / 100 % 100, version % 100);
+	return text;
+}

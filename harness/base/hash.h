@@ -15,6 +15,9 @@ void hash_hex(char out[HASH_TEXT], const void *data, size_t bytes);
 // 64 bits of the same family.
 uint64_t hash_u64(const void *data, size_t bytes);
 
+// "xxHash 0.8.1".
+const char *hash_library(void);
+
 #ifdef __cplusplus
 }
 #endif

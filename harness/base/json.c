@@ -148,3 +148,8 @@ void json_print_text(FILE *out, const char *text, size_t n)
 	}
 	putc('"', out);
 }
+
+const char *json_library(void)
+{
+	return "jansson " JANSSON_VERSION;
+}

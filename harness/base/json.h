@@ -49,6 +49,9 @@ int doc_next(struct doc_walk *walk);
 // so a terminal may show it.
 void json_print_text(FILE *out, const char *text, size_t n);
 
+// "jansson 2.14": the library behind it.
+const char *json_library(void);
+
 #ifdef __cplusplus
 }
 #endif

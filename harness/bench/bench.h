@@ -25,6 +25,12 @@ int bench_workers(struct bench *bench, struct err *err);
 void bench_machine(struct bench *bench);
 // A model's training step against its floor, and where its time goes.
 int bench_step(struct bench *bench, const char *model, struct err *err);
+// The peak of a process that trains the model, against what a step must hold.
+int bench_memory(struct bench *bench, const char *model, struct err *err);
+// A step that trains queries and keys alone against a whole one.
+int bench_frozen(struct bench *bench, const char *model, struct err *err);
+// Opening a model of 135M parameters that lies in a file.
+int bench_load_model(struct bench *bench, struct err *err);
 // A model's step with every variant, each against its own floor and against mha.
 int bench_variants(struct bench *bench, const char *model, struct err *err);
 // Fused attention alone.

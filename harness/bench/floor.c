@@ -96,6 +96,8 @@ static void add_product(struct floor *floor, const struct profile_product *p, co
 		best = s[way] < best ? s[way] : best;
 	}
 	floor->gemm_best_s += best * (double)p->calls;
+	floor->sgemm_best_s +=
+	        (s[FLOOR_OPENBLAS] < s[FLOOR_HALVES] ? s[FLOOR_OPENBLAS] : s[FLOOR_HALVES]) * (double)p->calls;
 	floor->gemm_flops += 2.0 * p->m * p->n * p->k * (double)p->calls;
 }
 
@@ -131,4 +133,9 @@ void floor_measure(
 double floor_step_s(const struct floor *floor, double fma_flops_s)
 {
 	return floor->gemm_best_s + floor->attention_flops / (attention_of_peak * fma_flops_s);
+}
+
+double floor_sgemm_step_s(const struct floor *floor, double fma_flops_s)
+{
+	return floor_step_s(floor, fma_flops_s) - floor->gemm_best_s + floor->sgemm_best_s;
 }

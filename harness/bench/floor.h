@@ -15,6 +15,7 @@ extern const char *const floor_way_name[FLOOR_WAYS];
 struct floor {
 	double gemm_s[FLOOR_WAYS]; // all products of a step by one way alone
 	double gemm_best_s;        // the best way for each product
+	double sgemm_best_s;       // the better of the library's two ways for each
 	double gemm_flops, attention_flops;
 	int n_product; // distinct shapes and forms
 };
@@ -32,6 +33,8 @@ void floor_measure(
         struct floor *floor, struct floor_memory *memory, const struct workload *w, int n_thread, struct rng *rng);
 // Seconds, given what the FMA units do in FLOPs a second.
 double floor_step_s(const struct floor *floor, double fma_flops_s);
+// The same with products at the library's rates only: what sgemm sets, whatever our own kernel does.
+double floor_sgemm_step_s(const struct floor *floor, double fma_flops_s);
 
 #ifdef __cplusplus
 }

@@ -69,15 +69,16 @@ int bench_step(struct bench *bench, const char *model, struct err *err)
 	        cost.n_param, flops / 1e9);
 	for (int i = 0; i < 2; i++) {
 		const double peak = bench_fma_rate(&fma[i]), share = floor_step_s(&floor[i], peak) / step[i].median;
-		printf("  %d thread%s  %8.3f ms [%.3f, %.3f] least %.3f n %ld%s   %6.1f steps/s   %6.1f GFLOP/s   %.2f "
-		       "of FMA "
-		       "peak   "
-		       "%.2f of the floor's rate",
+		const double of_sgemm = floor_sgemm_step_s(&floor[i], peak) / step[i].median;
+		const double tokens = w.batch * (double)w.setup.task->shape(w.setup.task_config).T;
+		printf("  %d thread%s  %8.3f ms [%.3f, %.3f] least %.3f n %ld%s   %6.1f steps/s   %.4g tokens/s   "
+		       "%6.1f GFLOP/s   %.2f of FMA peak   %.2f of the floor's rate, %.2f of sgemm's floor",
 		        threads[i], threads[i] > 1 ? "s" : " ", step[i].median * 1e3, step[i].lo * 1e3,
 		        step[i].hi * 1e3, step[i].sample[0] * 1e3, step[i].n,
 		        step[i].is_reached ? "" : " (2 % interval not reached)", 1 / step[i].median,
-		        flops / step[i].median / 1e9, flops / step[i].median / peak, share);
-		bench_print_target(share, 0.7, "");
+		        tokens / step[i].median, flops / step[i].median / 1e9, flops / step[i].median / peak, share,
+		        of_sgemm);
+		bench_print_target(w.is_of_sgemm ? of_sgemm : share, w.target, "");
 		print_floor(&floor[i], threads[i], peak);
 	}
 	const double speedup = step[0].median / step[1].median;

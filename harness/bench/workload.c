@@ -13,21 +13,26 @@ struct setting {
 struct row {
 	const char *name, *text, *family, *task;
 	int batch;
-	double weight_decay;
+	double weight_decay, target;
+	int is_of_sgemm;
 	struct setting task_setting[SETTINGS], model_setting[SETTINGS];
 };
 
 static const struct row rows[] = {
         {"small", "4 layers, d_model 64, 4 heads, d_ff 128; retrieval of 16 keys, 8 pairs (T 18, 1 scored); batch 64",
-                "decoder", "retrieval", 64, 0, {{"n_key", "16"}, {"n_pair", "8"}},
+                "decoder", "retrieval", 64, 0, 0.7, 0, {{"n_key", "16"}, {"n_pair", "8"}},
                 {{"n_layer", "4"}, {"d_model", "64"}, {"n_head", "4"}, {"d_ff", "128"}}},
         {"middle", "4 layers, d_model 256, 4 heads, d_ff 1024; copy-back of lag 8 (T 128, 121 scored); batch 32",
-                "decoder", "copy_back", 32, 0, {{"length", "129"}},
+                "decoder", "copy_back", 32, 0, 0.7, 0, {{"length", "129"}},
                 {{"n_layer", "4"}, {"d_model", "256"}, {"n_head", "4"}, {"d_ff", "1024"}}},
         {"gpt2",
                 "GPT-2 124M: 12 layers, d_model 768, vocabulary 50257; random tokens (T 64, all scored); batch 4; "
                 "AdamW",
-                "gpt2-124m", "noise", 4, 0.01, {{"n_vocab", "50257"}, {"length", "64"}}, {{0}}},
+                "gpt2-124m", "noise", 4, 0.01, 0.85, 1, {{"n_vocab", "50257"}, {"length", "64"}}, {{0}}},
+        {"smollm2",
+                "SmolLM2 135M: 30 layers, d_model 576, 9 heads in 3 groups, vocabulary 49152; random tokens (T 64); "
+                "batch 1",
+                "smollm2-135m", "noise", 1, 0, 0, 0, {{"n_vocab", "49152"}, {"length", "64"}}, {{0}}},
 };
 
 static int set_all(const struct option *table, void *config, const struct setting *setting, struct err *err)
@@ -72,7 +77,11 @@ int workload_init(struct workload *w, const char *name, const struct workload_va
 	if (!row)
 		return err_set(err, "bench: option '--model': there is no model '%s' (small, middle or gpt2)", name);
 	variant = variant ? variant : &mha;
-	*w = (struct workload){.name = row->name, .text = row->text, .batch = row->batch};
+	*w = (struct workload){.name = row->name,
+	        .text = row->text,
+	        .batch = row->batch,
+	        .target = row->target,
+	        .is_of_sgemm = row->is_of_sgemm};
 	w->optimizer = (struct optimizer_config){
 	        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = row->weight_decay};
 	struct setup *s = &w->setup;

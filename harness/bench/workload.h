@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The two models whose training step is measured: the retrieval model of paper B's synthetic experiments and a middle
-// one. Their shapes are data (workload.c); the peers' bench builds the same ones, with mha.
+// The models whose training step is measured: the retrieval model of paper B's synthetic experiments, a middle one, and
+// GPT-2 124M with random weights. Their shapes are data (workload.c); the peers' bench builds the same ones, with mha.
 #ifndef KVLAB_BENCH_WORKLOAD_H
 #define KVLAB_BENCH_WORKLOAD_H
 #include "harness/bench/profile.h"
@@ -12,6 +12,8 @@ extern "C" {
 struct workload {
 	const char *name, *text; // "small"; its shape in words
 	int batch;
+	double target;   // fraction of the floor that a step should reach
+	int is_of_sgemm; // the floor meant is sgemm's; otherwise that of the best way known here
 	struct setup setup;
 	struct optimizer_config optimizer; // Adam, no clipping, constant rate
 };

@@ -21,7 +21,7 @@ static const struct cli_option options[] = {
         {"model", CLI_TEXT, "MODEL",
                 "which model's step: small, middle or gpt2 (default: all; variants: middle; --steps-only: small)"},
         {"what", CLI_TEXT, "PART",
-                "one part only: workers, machine, step, gpt2, variants, attention, decode or tokenize"},
+                "one part only: workers, machine, step, gpt2, frozen, variants, attention, decode, tokenize or load"},
         {"layers", CLI_INT, "N", "layers of the models that decode (default: all of the published shape)"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
@@ -56,7 +56,23 @@ static int run_steps(struct bench *bench, const char *model, struct err *err)
 
 static int run_gpt2(struct bench *bench, const char *model, struct err *err)
 {
-	return model && strcmp(model, "gpt2") != 0 ? 0 : bench_step(bench, "gpt2", err);
+	if (model && strcmp(model, "gpt2") != 0)
+		return 0;
+	return bench_memory(bench, "gpt2", err) || bench_step(bench, "gpt2", err) ? -1 : 0;
+}
+
+static int run_frozen(struct bench *bench, const char *model, struct err *err)
+{
+	for (int i = N_TOY - 1; i < N_MODEL; i++) // products are what is left out: the small one has little of them
+		if ((!model || !strcmp(model, models[i])) && bench_frozen(bench, models[i], err))
+			return -1;
+	return 0;
+}
+
+static int run_load(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model;
+	return bench_load_model(bench, err);
 }
 
 static int run_variants(struct bench *bench, const char *model, struct err *err)
@@ -93,10 +109,12 @@ static const struct part {
         {"machine", run_machine},
         {"step", run_steps},
         {"gpt2", run_gpt2},
+        {"frozen", run_frozen},
         {"variants", run_variants},
         {"attention", run_attention},
         {"decode", run_decode},
         {"tokenize", run_tokenize},
+        {"load", run_load},
 };
 enum { N_PART = sizeof(parts) / sizeof(*parts) };
 
@@ -157,7 +175,7 @@ static int run(int argc, char **argv, struct err *err)
 	if (what && !is_part(what))
 		return err_set(err,
 		               "bench: option '--what': there is no part '%s' (workers, machine, step, gpt2, "
-		               "variants, attention, decode or tokenize)",
+		               "frozen, variants, attention, decode, tokenize or load)",
 		               what),
 		       COMMAND_ERROR;
 	n_layer = cli_int(&args, "layers", 0);

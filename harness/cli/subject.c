@@ -44,8 +44,12 @@ static const char *tokenizer_place(const char *path, struct arena *arena)
 static int open_tokenizer(struct subject *s, const char *path, struct err *err)
 {
 	const int n_model = s->p.model.config.n_vocab;
-	if (tokenizer_open(&s->tokenizer, path, NULL, err))
-		return -1;
+	struct err cause = {0};
+	if (tokenizer_open(&s->tokenizer, path, NULL, &cause)) {
+		const int is_gguf = strcmp(s->p.weights->format, "gguf") == 0;
+		return (cause.is_fault ? err_fault : err_set)(err, "%s%s", cause.message,
+		        is_gguf ? "; 'kvlab unpack' makes a folder with the tokenizer that is in a GGUF file" : "");
+	}
 	const int n = tokenizer_n_vocab(s->tokenizer);
 	if (n > n_model)
 		return err_set(err,

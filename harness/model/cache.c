@@ -54,20 +54,36 @@ static struct layout layout_of(const struct cache_config *config, const struct s
 
 static const struct cache_config all_f32; // DTYPE_F32 is 0
 
+// The streams of one layer; a copy that several share is the first one's.
+static int streams_of(struct stream_shape *shape, const struct variant *variant, const struct attn_dims *dims,
+        const void *variant_config, int layer)
+{
+	struct attn_dims own = *dims;
+	own.layer = layer;
+	return variant->streams(&own, variant_config, shape);
+}
+
+static int has_copy(const struct stream_shape *shape, int layer)
+{
+	return shape->layers_sharing < 2 || layer % shape->layers_sharing == 0;
+}
+
 struct cache_bytes cache_count(const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config)
 {
 	struct stream_shape shape[VARIANT_STREAMS];
 	struct cache_bytes bytes = {0};
-	int n = variant->streams(dims, variant_config, shape);
-	for (int i = 0; i < n; i++) {
-		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
-		int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
-		int copies = (dims->n_layer + sharing - 1) / sharing;
-		const double per_token = (double)copies * (double)layout.unit_bytes / layout.tokens;
-		bytes.per_token += per_token;
-		bytes.key_per_token += shape[i].role == STREAM_KEY ? per_token : 0;
-		bytes.per_sequence += (double)copies * (double)layout.tail_bytes;
+	for (int l = 0; l < dims->n_layer; l++) {
+		const int n = streams_of(shape, variant, dims, variant_config, l);
+		for (int i = 0; i < n; i++) {
+			const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
+			if (!has_copy(&shape[i], l))
+				continue;
+			const double per_token = (double)layout.unit_bytes / layout.tokens;
+			bytes.per_token += per_token;
+			bytes.key_per_token += shape[i].role == STREAM_KEY ? per_token : 0;
+			bytes.per_sequence += (double)layout.tail_bytes;
+		}
 	}
 	return bytes;
 }
@@ -77,12 +93,14 @@ double cache_bytes_per_token(const struct cache_config *config, const struct var
 {
 	struct stream_shape shape[VARIANT_STREAMS];
 	double bytes = 0;
-	const int n = variant->streams(dims, variant_config, shape);
-	for (int i = 0; i < n; i++) {
-		const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
-		const int sharing = shape[i].layers_sharing ? shape[i].layers_sharing : 1;
-		const size_t units = (size_t)(length / layout.tokens) * layout.unit_bytes;
-		bytes += (double)((dims->n_layer + sharing - 1) / sharing) * (double)(units + layout.tail_bytes);
+	for (int l = 0; l < dims->n_layer; l++) {
+		const int n = streams_of(shape, variant, dims, variant_config, l);
+		for (int i = 0; i < n; i++) {
+			const struct layout layout = layout_of(config ? config : &all_f32, &shape[i]);
+			const size_t units = (size_t)(length / layout.tokens) * layout.unit_bytes;
+			if (has_copy(&shape[i], l))
+				bytes += (double)(units + layout.tail_bytes);
+		}
 	}
 	return bytes / length;
 }
@@ -111,32 +129,36 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 	*cache = (struct cache){.B = B, .capacity = capacity, .config = config ? *config : all_f32};
 	if (cache_check(&cache->config, err))
 		return -1;
-	cache->n_stream = variant->streams(dims, variant_config, cache->shape);
+	cache->n_stream = streams_of(cache->shape, variant, dims, variant_config, 0);
 	cache->n_layer = dims->n_layer;
 	cache->layer = arena_zalloc(arena, (size_t)dims->n_layer * sizeof(*cache->layer));
-	struct share share[VARIANT_STREAMS];
 	size_t total = 0;
-	for (int s = 0; s < cache->n_stream; s++) {
-		const struct stream_shape *shape = &cache->shape[s];
-		if (shape->window || shape->layers_sharing > 1)
+	for (int s = 0; s < cache->n_stream; s++)
+		if (cache->shape[s].window || cache->shape[s].layers_sharing > 1)
 			return err_set(err,
 			        "variant '%s': stream '%s' asks for a window or sharing, which the cache does not "
 			        "store",
-			        variant->name, shape->name);
-		share[s] = share_of(cache, shape);
-		total += (size_t)dims->n_layer * (aligned(share[s].bytes) + aligned(share[s].tail_bytes));
+			        variant->name, cache->shape[s].name);
+	for (int l = 0; l < dims->n_layer; l++) {
+		cache->layer[l].cache = cache;
+		streams_of(cache->layer[l].shape, variant, dims, variant_config, l);
+		for (int s = 0; s < cache->n_stream; s++) {
+			const struct share share = share_of(cache, &cache->layer[l].shape[s]);
+			total += aligned(share.bytes) + aligned(share.tail_bytes);
+		}
 	}
 	// One block: pieces of their own would each leave part of a huge page unused.
 	unsigned char *at = arena_alloc(arena, total);
 	for (int s = 0; s < cache->n_stream; s++)
 		for (int l = 0; l < dims->n_layer; l++) {
-			cache->layer[l].cache = cache;
-			cache->layer[l].stream[s] = at;
-			at += aligned(share[s].bytes);
-			if (share[s].tail_bytes)
-				cache->layer[l].tail[s] = (real *)(void *)at;
-			at += aligned(share[s].tail_bytes);
-			cache->allocated_bytes += (double)(share[s].bytes + share[s].tail_bytes);
+			struct attn_cache *layer = &cache->layer[l];
+			const struct share share = share_of(cache, &layer->shape[s]);
+			layer->stream[s] = at;
+			at += aligned(share.bytes);
+			if (share.tail_bytes)
+				layer->tail[s] = (real *)(void *)at;
+			at += aligned(share.tail_bytes);
+			cache->allocated_bytes += (double)(share.bytes + share.tail_bytes);
 		}
 	return 0;
 }
@@ -165,17 +187,17 @@ static void repeat_stream(
 	}
 }
 
-void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length)
+void cache_repeat(struct cache *to, const struct cache *from, int length)
 {
 	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
 		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
-	for (int s = 0; s < to->n_stream; s++) {
-		const struct layout layout = layout_of(&to->config, &to->shape[s]);
-		if (from->length % layout.tokens)
-			BUG("%d positions are no whole blocks", from->length);
-		for (int l = 0; l < n_layer; l++)
+	for (int s = 0; s < to->n_stream; s++)
+		for (int l = 0; l < to->n_layer; l++) {
+			const struct layout layout = layout_of(&to->config, &to->layer[l].shape[s]);
+			if (from->length % layout.tokens)
+				BUG("%d positions are no whole blocks", from->length);
 			repeat_stream(&to->layer[l], &from->layer[l], s, &layout, length);
-	}
+		}
 	to->length = length;
 }
 
@@ -192,7 +214,7 @@ struct store {
 
 static struct store store_of(const struct cache *cache, const struct attn_cache *layer, int stream)
 {
-	const struct stream_shape *shape = &cache->shape[stream];
+	const struct stream_shape *shape = &layer->shape[stream];
 	struct store store = {.layout = layout_of(&cache->config, shape),
 	        .unit = layer->stream[stream],
 	        .tail = layer->tail[stream],
@@ -267,7 +289,7 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 	if (!layer)
 		return rows;
 	const struct cache *cache = layer->cache;
-	const struct stream_shape *shape = &cache->shape[stream];
+	const struct stream_shape *shape = &layer->shape[stream];
 	const int S = cache->length + rows->T;
 	if (rows->C != shape->elements || rows->B != cache->B || S > cache->capacity)
 		BUG("stream '%s': (%d, %d, %d) onto %d of %d positions", shape->name, rows->B, rows->T, rows->C,
@@ -296,28 +318,32 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 	return op_reals(a->tape, all);
 }
 
+// Rows of its own for 97 positions of a stream of a layer, then the same again.
+static void fill_stream(struct cache *cache, int layer, int stream, int length, uint64_t seed)
+{
+	enum { ROWS = 3 * DTYPE_BLOCK + 1 };
+	const struct store store = store_of(cache, &cache->layer[layer], stream);
+	const size_t n = (size_t)ROWS * (size_t)store.elements;
+	struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)stream);
+	struct tensor rows = {.B = cache->B, .C = store.elements, .t_stride = store.elements};
+	struct arena memory;
+	arena_init(&memory, n * sizeof(real));
+	rows.x = arena_alloc(&memory, n * sizeof(real));
+	for (size_t i = 0; i < n; i++)
+		rows.x[i] = (real)rng_normal(&rng);
+	for (int at = 0; at < length; at += ROWS) {
+		rows.T = length - at < ROWS ? length - at : ROWS;
+		for (int b = 0; b < cache->B; b++)
+			write_rows(&store, &rows, b, at);
+	}
+	arena_release(&memory);
+}
+
 void cache_fill(struct cache *cache, int length, uint64_t seed)
 {
-	enum { ROWS = 3 * DTYPE_BLOCK + 1 }; // of its own each; then the same again
-	for (int s = 0; s < cache->n_stream; s++) {
-		const int n = cache->shape[s].elements;
-		struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)s);
-		struct arena memory;
-		arena_init(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
-		struct tensor rows = {.B = cache->B, .C = n, .t_stride = n};
-		rows.x = arena_alloc(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
-		for (int i = 0; i < ROWS * n; i++)
-			rows.x[i] = (real)rng_normal(&rng);
-		for (int l = 0; l < cache->n_layer; l++) {
-			const struct store store = store_of(cache, &cache->layer[l], s);
-			for (int at = 0; at < length; at += ROWS) {
-				rows.T = length - at < ROWS ? length - at : ROWS;
-				for (int b = 0; b < cache->B; b++)
-					write_rows(&store, &rows, b, at);
-			}
-		}
-		arena_release(&memory);
-	}
+	for (int s = 0; s < cache->n_stream; s++)
+		for (int l = 0; l < cache->n_layer; l++)
+			fill_stream(cache, l, s, length, seed);
 	cache->length = length;
 }
 

@@ -27,7 +27,8 @@ extern const struct option cache_options[];
 
 struct attn_cache {
 	struct cache *cache;
-	unsigned char *stream[VARIANT_STREAMS]; // (B, stored blocks or rows); layout in cache.c
+	struct stream_shape shape[VARIANT_STREAMS]; // of this layer
+	unsigned char *stream[VARIANT_STREAMS];     // (B, stored blocks or rows); layout in cache.c
 	real *tail[VARIANT_STREAMS]; // scales per channel: (B, DTYPE_BLOCK, elements) of the block not yet full
 };
 
@@ -35,7 +36,7 @@ struct cache {
 	int B, capacity, length; // sequences; positions there is room for; positions held
 	int n_stream;
 	struct cache_config config;
-	struct stream_shape shape[VARIANT_STREAMS];
+	struct stream_shape shape[VARIANT_STREAMS]; // of layer 0; elements may differ from layer to layer
 	int n_layer;
 	struct attn_cache *layer;
 	// Of all streams: B * (capacity * per_token + per_sequence) of cache_count(), less what a capacity that is no
@@ -57,7 +58,7 @@ void cache_fill(struct cache *cache, int length, uint64_t seed);
 // Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
 // long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
 // whole blocks (a multiple of DTYPE_BLOCK).
-void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length);
+void cache_repeat(struct cache *to, const struct cache *from, int length);
 
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).

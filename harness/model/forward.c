@@ -2,6 +2,8 @@
 // One forward pass for everything: training, evaluation, prefill and decode (with a cache), counting.
 #include "harness/model/model.h"
 
+#include <string.h>
+
 static struct tensor *norm(
         struct tape *tape, const struct model *m, struct tensor *x, struct tensor *gain, struct tensor *bias)
 {
@@ -28,8 +30,10 @@ static struct tensor *feed_forward(
 static struct tensor *attention(
         struct tape *tape, const struct model *m, int layer, struct tensor *x, int q_from, int n_q, struct cache *cache)
 {
+	struct attn_dims dims = m->dims;
+	dims.layer = layer;
 	struct attn a = {.tape = tape,
-	        .dims = &m->dims,
+	        .dims = &dims,
 	        .config = m->variant_config,
 	        .param = m->layer[layer].attn,
 	        .x = x,
@@ -89,6 +93,17 @@ static struct tensor *head_input(struct tape *tape, const struct model *m, struc
 	return op_dropout(tape, op_unary(tape, x, UNARY_RELU), m->config.dropout);
 }
 
+// Without gradients nothing of a block is needed but its output x, which moves to where the block's memory began. It
+// was not the first tensor of the block, so nothing is put over it before it has moved.
+static struct tensor *keep_output(struct tape *tape, struct arena_mark begin, const struct tensor *x)
+{
+	const struct tensor from = *x;
+	arena_rewind(tape->step, begin);
+	struct tensor *kept = tensor_new(tape, from.B, from.T, from.C);
+	memmove(kept->x, from.x, (size_t)from.B * (size_t)from.T * (size_t)from.C * sizeof(real));
+	return kept;
+}
+
 // Everything before that map.
 static struct tensor *body(
         struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
@@ -100,7 +115,10 @@ static struct tensor *body(
 		x = op_dropout(tape, x, m->config.dropout);
 	for (int layer = 0; layer < m->config.n_layer; layer++) {
 		const int is_last = layer == m->config.n_layer - 1;
+		const struct arena_mark begin = arena_mark(tape->step);
 		x = block(tape, m, layer, x, is_last ? q_from : 0, is_last ? n_q : T, cache);
+		if (tape->mode == TAPE_RUN && x->is_own && x->t_stride == x->C && tensor_is_matrix(x))
+			x = keep_output(tape, begin, x);
 	}
 	if (cache)
 		cache->length += T;

@@ -93,6 +93,8 @@ struct tensor *attn_rotate(struct attn *a, struct tensor *x, int n_head, enum at
 	        .halves = d->rope_halves,
 	        .backwards = turn.backwards,
 	        .scaling = d->rope_scaling};
+	if (turn.plane)
+		return op_rope_planes(a->tape, x, &rope, turn.plane, turn.n_plane_set);
 	return op_rope(a->tape, x, &rope);
 }
 
@@ -172,6 +174,19 @@ struct tensor *attn_latent(
 	return attn_attend(a, q, k, v, many, NULL);
 }
 
+struct tensor *attn_up(struct attn *a, struct tensor *c, int n_c, struct tensor *w_up, struct tensor *b_up)
+{
+	if (n_c == 1)
+		return op_linear(a->tape, c, w_up, b_up);
+	struct tensor *k = op_linear_heads(a->tape, c, w_up, n_c, n_c, 0);
+	if (!b_up)
+		return k;
+	// A bias is a table of one row that every position takes.
+	const size_t n = (size_t)k->B * (size_t)k->T;
+	int *zero = a->tape->mode == TAPE_COUNT ? NULL : arena_zalloc(a->tape->step, n * sizeof(*zero));
+	return op_add(a->tape, k, op_embed(a->tape, zero, k->B, k->T, b_up, NULL, 0));
+}
+
 // --- the 2D position map -----------------------------------------------------------------------------------------
 
 int attn_map_check(const struct attn_map *map, struct err *err)
@@ -215,10 +230,16 @@ static const char *name_of(const char *first, int i)
 	BUG("no chain of parameters begins with '%s'", first);
 }
 
-int attn_chain_check(const struct attn_chain *c, const char *depth, struct err *err)
+int attn_chain_check(const struct attn_chain *c, const struct attn_dims *dims, const char *depth, struct err *err)
 {
 	if (c->relu && c->depth < 2)
 		return err_set(err, "relu goes between the matrices of a chain: it needs %s of 2 or more", depth);
+	if (c->d_latent && c->depth != 2)
+		return err_set(err, "d_latent lies between two value matrices: set %s to 2, not %d", depth, c->depth);
+	if (c->d_latent > dims->d_model)
+		return err_set(err, "d_latent %d is wider than d_model %d", c->d_latent, dims->d_model);
+	if (c->d_latent && dims->n_rotary)
+		return err_set(err, "rope cannot turn a latent, which has no heads: set d_latent to 0");
 	return 0;
 }
 

@@ -52,7 +52,9 @@ static void join_fan_out(struct param_shape *shape, int n)
 static void init_attention(struct model *m, int i)
 {
 	struct param_shape shape[VARIANT_PARAMS];
-	const int n = m->variant->params(&m->dims, m->variant_config, shape);
+	struct attn_dims dims = m->dims;
+	dims.layer = i;
+	const int n = m->variant->params(&dims, m->variant_config, shape);
 	if (n > VARIANT_PARAMS)
 		BUG("variant '%s' has %d parameters, more than %d", m->variant->name, n, VARIANT_PARAMS);
 	if (m->config.init == INIT_KIND_TORCH_XAVIER)

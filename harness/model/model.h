@@ -53,6 +53,9 @@ void model_init(struct model *model, const struct model_config *config, const st
         const void *variant_config, struct arena *arena);
 // Takes the block for values (and for gradients when training).
 void model_allocate(struct model *model, int with_gradients, struct arena *arena);
+// The same for a model that differs from `like` in its attention: parameters of the same name and shape have like's
+// values. Without gradients only attention's get memory of their own, the others lie in like's, which must outlive it.
+void model_allocate_like(struct model *model, const struct model *like, int with_gradients, struct arena *arena);
 // The table (n_ctx, d_model) of position: sinusoidal.
 real *model_sinusoid(const struct model_config *config, struct arena *arena);
 // Initial weights by the config's rule; every parameter has its own stream, keyed by seed and its number.

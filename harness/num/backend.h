@@ -65,7 +65,9 @@ struct rope_scaling {
 
 // Rotary positions: in each of n_head heads of a row, n_rotary numbers from `from` on are turned in pairs. Pair i of
 // position p turns by p * base^(-2i / n_ladder) (as `scaling` changes it), i < n_rotary / 2; the rest of the row is
-// copied.
+// copied. With planes the frequencies are chosen one by one: the heads share n_plane_set sets of n_rotary / 2 numbers
+// `plane` in equal parts, and pair i of a head has the frequency of pair (i + plane[i] of its set) modulo n_ladder / 2,
+// plane rounded to a whole number: zeros are the ladder's first frequencies. A plane that is NaN turns to NaN.
 struct rope {
 	int n_head;
 	int from, n_rotary; // first number turned in a head, and how many: even
@@ -75,9 +77,13 @@ struct rope {
 	int halves;    // pairs (i, i + n_rotary / 2); otherwise (2i, 2i + 1)
 	int backwards; // by the opposite angle
 	struct rope_scaling scaling;
+	const real *plane; // (n_plane_set, n_rotary / 2); NULL: pair i has frequency i
+	int n_plane_set;
 };
-// Radians per position of pair i, without regard to `backwards`.
+// Radians per position of pair i, without regard to `backwards` and `plane`.
 double rope_frequency(const struct rope *rope, int i);
+// The same of pair i of a head of that set of planes; without planes set is 0.
+double rope_plane_frequency(const struct rope *rope, int set, int i);
 // In every row, n numbers from column `from` on go to column `to` and after.
 struct column_run {
 	int to, from, n;

@@ -46,6 +46,9 @@ struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n);
 
 // Rotary positions (backend.h: rope).
 struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope);
+// With frequencies chosen by plane (1, n_plane_set * n_rotary / 2), which are constants: their gradient is zero.
+struct tensor *op_rope_planes(
+        struct tape *tape, struct tensor *x, const struct rope *rope, struct tensor *plane, int n_plane_set);
 
 // Softmax attention (backend.h: attention_shape). B, T, S are taken from the tensors; the rest from shape.
 // v may be k itself or a view of its columns. Never holds more than a block of scores in memory.

@@ -18,14 +18,28 @@ double rope_frequency(const struct rope *rope, int i)
 	return kept * plain + (1 - kept) * plain / s->factor;
 }
 
+double rope_plane_frequency(const struct rope *r, int set, int i)
+{
+	if (!r->plane)
+		return rope_frequency(r, i);
+	const real plane = r->plane[set * r->n_rotary / 2 + i];
+	const int n = r->n_ladder / 2;
+	// Past what can be rounded, NaN among it, is past all frequencies.
+	if (!(plane > -(real)(1 << 20) && plane < (real)(1 << 20)))
+		return NAN;
+	return rope_frequency(r, ((i + (int)lround((double)plane)) % n + n) % n);
+}
+
 struct rope_args {
-	struct tensor *x, *out;
+	struct tensor *x, *out, *plane;
 	struct rope rope;
 };
 
 static void rope_backward(struct tape *tape, void *args)
 {
 	const struct rope_args *a = args;
+	if (a->plane && a->plane->dx && !op_gradient_take(a->plane))
+		op_gradient_clear(a->plane);
 	if (!a->out->is_live || !a->x->dx)
 		return;
 	const struct exec exec = op_exec(tape);
@@ -53,13 +67,13 @@ static struct tensor *turned_when_read(struct tape *tape, const struct tensor *x
 	return out;
 }
 
-struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope)
+static struct tensor *turn(struct tape *tape, struct tensor *x, const struct rope *rope, struct tensor *plane)
 {
 	if (rope->n_rotary % 2 || x->C % rope->n_head || rope->from + rope->n_rotary > x->C / rope->n_head ||
 	        rope->n_ladder < 1)
 		BUG("rope: %d rotated numbers from %d on in heads of %d, ladder of %d", rope->n_rotary, rope->from,
 		        x->C / rope->n_head, rope->n_ladder);
-	if (x->stored && tape->is_decoding && !x->stored->turn)
+	if (x->stored && tape->is_decoding && !x->stored->turn && !plane)
 		return turned_when_read(tape, x, rope);
 	x = op_reals(tape, x);
 	struct tensor *out = tensor_new_if(tape, x->B, x->T, x->C, op_has_gradient(x));
@@ -74,6 +88,24 @@ struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *r
 	        x->T, x->C, rope);
 	struct rope_args *a = op_record(tape, out, rope_backward, sizeof(*a));
 	if (a)
-		*a = (struct rope_args){x, out, *rope};
+		*a = (struct rope_args){x, out, plane, *rope};
 	return out;
+}
+
+struct tensor *op_rope(struct tape *tape, struct tensor *x, const struct rope *rope)
+{
+	return turn(tape, x, rope, NULL);
+}
+
+struct tensor *op_rope_planes(
+        struct tape *tape, struct tensor *x, const struct rope *rope, struct tensor *plane, int n_plane_set)
+{
+	if (plane->C != n_plane_set * rope->n_rotary / 2 || rope->n_head % n_plane_set || rope->n_ladder < 2)
+		BUG("rope: %d planes in %d sets for %d heads of %d turned numbers", plane->C, n_plane_set, rope->n_head,
+		        rope->n_rotary);
+	struct rope chosen = *rope;
+	plane = op_reals(tape, plane);
+	chosen.plane = plane->x;
+	chosen.n_plane_set = n_plane_set;
+	return turn(tape, x, &chosen, plane);
 }

@@ -8,8 +8,6 @@
 #include "harness/base/number.h"
 #include "harness/pretrained/internal.h"
 
-enum { WORD = 128 };
-
 void family_config(struct model_config *config, const struct family *family)
 {
 	options_init(model_options, config);
@@ -49,8 +47,7 @@ static const struct value *find_path(const struct value *object, const char *pat
 	return value && value->kind != VALUE_NULL ? value : NULL;
 }
 
-// As an option would be spelled; JSON for what is no plain value. Safe to show.
-static void value_word(char word[WORD], const struct value *value)
+void value_word(char word[WORD], const struct value *value)
 {
 	char *text = NULL;
 	size_t n = 0;
@@ -203,6 +200,8 @@ int config_read(struct model_config *config, const struct family *family, const 
 	if (!config->n_vocab || !config->n_ctx)
 		return err_set(err, "%s: says that the model has %d tokens and %d positions", object->place,
 		        config->n_vocab, config->n_ctx);
+	if (own_read_model(config, object, err))
+		return -1;
 	if (model_config_resolve(config, config->n_vocab, config->n_ctx, &cause))
 		return err_set(err, "%s: %s", object->place, cause.message);
 	for (const struct family_key *key = format->keys; key->key; key++)
@@ -250,32 +249,22 @@ static const char *file_word(const struct family_key *key, const struct model_co
 // Options that only training sees: files do not say them.
 static const char *const of_training = "init init_std dropout dropout_embedding dropout_hidden";
 
-// What a reader of the file will have must be the model's own options.
-static int check_sayable(const struct model_config *config, const struct family *family, const struct family_key *keys,
-        struct arena *arena, struct err *err)
+int model_option_differs(const struct option *o, const struct model_config *a, const struct model_config *b)
 {
-	struct model_config read;
-	family_config(&read, family);
-	for (const struct family_key *key = keys; key->key; key++) {
-		if (!key->option)
+	return !word_is_in(o->key, of_training) && !option_equal(o, a, b);
+}
+
+int config_said(struct model_config *said, const struct model_config *config, const struct family *family,
+        const struct family_format *format, struct arena *arena, struct err *err)
+{
+	family_config(said, family);
+	for (const struct family_key *key = format->keys; key->key; key++) {
+		if (!key->option || !file_word(key, config, arena))
 			continue;
 		const struct option *o = option_find(model_options, key->option);
-		if (!file_word(key, config, arena))
-			return err_set(err, "files of family %s cannot say %s: %s", family->name, o->key,
-			        option_text(o, config, arena));
-		option_copy(o, &read, config);
+		option_copy(o, said, config);
 	}
-	if (model_config_resolve(&read, config->n_vocab, config->n_ctx, err))
-		return -1;
-	for (const struct option *o = model_options; o->key; o++) {
-		if (word_is_in(o->key, of_training))
-			continue;
-		const char *own = option_text(o, config, arena), *its = option_text(o, &read, arena);
-		if (strcmp(own, its))
-			return err_set(err, "files of family %s cannot say %s: %s (theirs is %s)", family->name, o->key,
-			        own, its);
-	}
-	return 0;
+	return model_config_resolve(said, config->n_vocab, config->n_ctx, err);
 }
 
 static int is_nested(const struct family_key *key)
@@ -311,24 +300,25 @@ static void print_nested(
 		fputs("\n  }", out);
 }
 
-char *config_text(const struct model_config *config, const struct family *family, const struct family_format *format,
-        struct arena *arena, struct err *err)
+char *config_text(const struct model *model, const struct model_config *said, const struct family_format *format,
+        struct arena *arena)
 {
 	char *text = NULL;
 	size_t n = 0;
-	if (check_sayable(config, family, format->keys, arena, err))
-		return NULL;
 	FILE *out = open_memstream(&text, &n);
 	if (!out)
 		die_no_memory(BUFSIZ);
+	const int is_own = own_is_needed(model, said);
 	fprintf(out, "{\n  \"architectures\": [\"%.*s\"],\n  \"model_type\": \"%.*s\"",
-	        (int)strcspn(format->architectures, " "), format->architectures, (int)strcspn(format->types, " "),
-	        format->types);
+	        (int)strcspn(is_own ? own_architecture : format->architectures, " "),
+	        is_own ? own_architecture : format->architectures, (int)strcspn(format->types, " "), format->types);
 	for (const struct family_key *key = format->keys; key->key; key++)
 		if (key->option && !is_nested(key))
 			fprintf(out, ",\n  \"%.*s\": %s", (int)strcspn(key->key, "|"), key->key,
-			        file_word(key, config, arena));
-	print_nested(out, format->keys, config, arena);
+			        file_word(key, said, arena));
+	print_nested(out, format->keys, said, arena);
+	if (is_own)
+		own_print(out, model, said);
 	fprintf(out, ",\n  \"torch_dtype\": \"float%d\"\n}\n", 8 * (int)sizeof(real));
 	if (fclose(out))
 		die_no_memory(n);

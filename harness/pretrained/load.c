@@ -11,8 +11,9 @@ enum { TEXT = 512, CHUNK = 1 << 20, ALIGN = 64 / (int)sizeof(real) };
 struct load {
 	struct pretrained *p;
 	const struct family_format *format;
-	int has_prefix;      // the file's names begin with format->prefix
-	unsigned char *used; // per tensor of the file
+	const struct family_tensor *tensors; // the format's, or with rows of our own
+	int has_prefix;                      // the file's names begin with format->prefix
+	unsigned char *used;                 // per tensor of the file
 	struct arena *arena;
 	struct err *err;
 };
@@ -38,7 +39,7 @@ static void list_types(char text[TEXT], const char *format)
 static int check_architectures(const struct value *object, const struct family_format *format, struct err *err)
 {
 	const struct value *list = format->architectures ? value_find(object, "architectures") : NULL;
-	if (!list || list->kind != VALUE_ARRAY)
+	if (!list || list->kind != VALUE_ARRAY || own_is_there(object))
 		return 0;
 	for (size_t i = 0; i < list->n; i++)
 		if (list->item[i].kind != VALUE_TEXT || !word_is_in(list->item[i].text, format->architectures))
@@ -63,6 +64,7 @@ static int find_family(struct load *l)
 				continue;
 			l->p->family = *f;
 			l->format = at;
+			l->tensors = at->tensors;
 			return check_architectures(object, at, l->err);
 		}
 	char types[TEXT];
@@ -106,7 +108,7 @@ static int check_tied(struct load *l, const struct slice *head)
 	const struct weights_tensor *t = find_tensor(l, head->name), *token = NULL;
 	if (!t)
 		return 0;
-	for (const struct family_tensor *row = l->format->tensors; row->param; row++)
+	for (const struct family_tensor *row = l->tensors; row->param; row++)
 		if (!strcmp(row->param, "token"))
 			token = find_tensor(l, row->name);
 	if (!token || t->bytes != token->bytes || t->type != token->type || memcmp(t->data, token->data, t->bytes))
@@ -173,7 +175,7 @@ static int check_tensors(struct load *l)
 	const struct model *m = &l->p->model;
 	long *filled = arena_zalloc(l->arena, (size_t)m->n_param * sizeof(*filled));
 	l->used = arena_zalloc(l->arena, (size_t)l->p->weights->n_tensor);
-	for (const struct family_tensor *row = l->format->tensors; row->param; row++)
+	for (const struct family_tensor *row = l->tensors; row->param; row++)
 		if (check_row(l, row, filled))
 			return -1;
 	for (int i = 0; i < m->n_param; i++)
@@ -207,7 +209,7 @@ static void point_at(const struct slice *s, const struct weights_tensor *t)
 static void place_to_read(struct load *l)
 {
 	struct model *m = &l->p->model;
-	for (const struct family_tensor *row = l->format->tensors; row->param; row++)
+	for (const struct family_tensor *row = l->tensors; row->param; row++)
 		for (int layer = 0; layer < slice_count(m, row); layer++) {
 			struct slice s;
 			if (slice_make(&s, m, row, layer) && slice_is_plain(&s))
@@ -231,7 +233,7 @@ static void read_numbers(struct load *l)
 	struct model *m = &l->p->model;
 	struct arena scratch;
 	arena_init(&scratch, CHUNK);
-	for (const struct family_tensor *row = l->format->tensors; row->param; row++)
+	for (const struct family_tensor *row = l->tensors; row->param; row++)
 		for (int layer = 0; layer < slice_count(m, row); layer++) {
 			struct slice s;
 			if (!slice_make(&s, m, row, layer))
@@ -247,7 +249,7 @@ static void read_numbers(struct load *l)
 
 static long token_rows(const struct load *l)
 {
-	for (const struct family_tensor *row = l->format->tensors; row->param; row++) {
+	for (const struct family_tensor *row = l->tensors; row->param; row++) {
 		const struct weights_tensor *t = strcmp(row->param, "token") ? NULL : find_tensor(l, row->name);
 		if (t)
 			return t->rows;
@@ -264,12 +266,24 @@ static int make_model(struct load *l)
 		return -1;
 	if (l->format->tied_without)
 		config.tied_head = !find_tensor(l, l->format->tied_without);
-	const struct variant *variant = variant_find(config.n_kv_head == config.n_head ? "mha"
-	                                             : config.n_kv_head == 1           ? "mqa"
-	                                                                               : "gqa");
-	void *variant_config = arena_zalloc(l->arena, variant->config_bytes);
-	options_init(variant->options, variant_config);
-	model_init(&l->p->model, &config, variant, variant_config, l->arena);
+	const struct attn_dims dims = model_attn_dims(&config);
+	const struct variant *variant;
+	void *setting;
+	if (own_read_variant(&variant, &setting, object, l->arena, l->err))
+		return -1;
+	const int is_own = variant != NULL;
+	if (!is_own) {
+		variant = variant_find(config.n_kv_head == config.n_head ? "mha"
+		                       : config.n_kv_head == 1           ? "mqa"
+		                                                         : "gqa");
+		setting = arena_zalloc(l->arena, variant->config_bytes);
+		options_init(variant->options, setting);
+	} else if (own_check_variant(variant, &dims, setting, object->place, l->err)) {
+		return -1;
+	}
+	model_init(&l->p->model, &config, variant, setting, l->arena);
+	if (is_own)
+		l->tensors = own_tensors(&l->p->model, l->tensors, l->arena);
 	return 0;
 }
 

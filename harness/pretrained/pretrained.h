@@ -40,6 +40,9 @@ void pretrained_close(struct pretrained *p);
 // (a variant or an option that its files cannot say).
 int model_save(const struct model *model, const struct family *family, const char *folder, struct err *err);
 
+// Whether two configs differ in an option that a model's function depends on.
+int model_option_differs(const struct option *option, const struct model_config *a, const struct model_config *b);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,15 +14,6 @@ static const struct family_format *hub_format(const struct family *family)
 	return NULL;
 }
 
-// Only these compute what a file of the family means.
-static int check_variant(const struct model *m, const struct family *family, struct err *err)
-{
-	if (!word_is_in(m->variant->name, "mha gqa mqa"))
-		return err_set(err, "variant '%s' has no place in files of family %s (mha, gqa and mqa have)",
-		        m->variant->name, family->name);
-	return 0;
-}
-
 // The tensor of that name among the n, NULL: none yet.
 static struct weights_tensor *find(struct weights_tensor *tensor, long n, const char *name)
 {
@@ -34,11 +25,11 @@ static struct weights_tensor *find(struct weights_tensor *tensor, long n, const 
 
 // Fills the table of tensors; what lies in the model as in the file is not copied.
 static int fill(struct weights_tensor *tensor, long *n_tensor, const struct model *m, const struct family *family,
-        const struct family_format *format, struct arena *arena, struct err *err)
+        const struct family_tensor *rows, struct arena *arena, struct err *err)
 {
 	const struct weights_type *type = weights_type(sizeof(real) == sizeof(float) ? "F32" : "F64");
 	long *filled = arena_zalloc(arena, (size_t)m->n_param * sizeof(*filled));
-	for (const struct family_tensor *row = format->tensors; row->param; row++)
+	for (const struct family_tensor *row = rows; row->param; row++)
 		for (int layer = 0; layer < slice_count(m, row); layer++) {
 			struct slice s;
 			if (!slice_make(&s, m, row, layer))
@@ -70,16 +61,18 @@ static int save(
 	const struct family_format *format = hub_format(family);
 	if (!format)
 		return err_set(err, "models of family %s have no file format", family->name);
-	if (check_variant(m, family, err))
+	struct model_config said;
+	if (config_said(&said, &m->config, family, format, arena, err))
 		return -1;
-	const char *config = config_text(&m->config, family, format, arena, err);
-	if (!config)
-		return -1;
+	const struct family_tensor *rows = format->tensors;
+	if (own_is_needed(m, &said))
+		rows = own_tensors(m, rows, arena);
+	const char *config = config_text(m, &said, format, arena);
 	long n_row = 0, n_tensor = 0;
-	for (const struct family_tensor *row = format->tensors; row->param; row++)
+	for (const struct family_tensor *row = rows; row->param; row++)
 		n_row += slice_count(m, row);
 	struct weights_tensor *tensor = arena_zalloc(arena, (size_t)n_row * sizeof(*tensor));
-	if (fill(tensor, &n_tensor, m, family, format, arena, err))
+	if (fill(tensor, &n_tensor, m, family, rows, arena, err))
 		return -1;
 	const struct weights_note note = {"format", "pt"}; // without it the package refuses to read them
 	if (weights_save(arena_printf(arena, "%s/model.safetensors", folder), tensor, n_tensor, &note, 1, err))

@@ -38,8 +38,28 @@ int trainer_check_cache(const struct setup *setup, struct err *err)
 	return status;
 }
 
+static void copy_values(struct model *to, const struct model *from)
+{
+	if (to->n_param != from->n_param)
+		BUG("a model of %d parameters cannot begin with the values of one of %d", to->n_param, from->n_param);
+	for (int i = 0; i < to->n_param; i++) {
+		const struct tensor *t = &to->param[i].tensor, *its = &from->param[i].tensor;
+		if (strcmp(to->param[i].name, from->param[i].name) || t->T != its->T || t->C != its->C)
+			BUG("parameter %s is not the one of the model to begin with", to->param[i].name);
+		memcpy(t->x, its->x, (size_t)t->T * (size_t)t->C * sizeof(real));
+	}
+}
+
 void trainer_init(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
         uint64_t seed, int n_thread)
+{
+	struct err err = {0};
+	if (trainer_init_from(t, setup, optimizer, batch, seed, n_thread, NULL, NULL, &err))
+		BUG("%s", err.message);
+}
+
+int trainer_init_from(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
+        uint64_t seed, int n_thread, const struct model *start, const char *train_only, struct err *err)
 {
 	memset(t, 0, sizeof(*t));
 	t->data = (struct task_data){.task = setup->task, .config = setup->task_config, .batch = batch};
@@ -50,23 +70,30 @@ void trainer_init(struct trainer *t, const struct setup *setup, const struct opt
 	arena_init(&t->step, STEP_CHUNK);
 	arena_init(&t->scratch, SCRATCH_CHUNK);
 	model_init(&t->model, setup->model, setup->variant, setup->variant_config, &t->run);
+	if (train_only && model_train_only(&t->model, train_only, err)) {
+		trainer_release(t);
+		return -1;
+	}
 	model_allocate(&t->model, 1, &t->run);
-	model_draw_weights(&t->model, seed);
+	if (start)
+		copy_values(&t->model, start);
+	else
+		model_draw_weights(&t->model, seed);
 	optimizer_init(&t->optimizer, optimizer, &t->model, &t->run);
 	t->tokens = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.T * sizeof(int));
 	t->targets = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(int));
 	t->row_loss = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(double));
 	if (trainer_has_cache(setup)) {
-		struct err err = {0};
 		t->cache = arena_alloc(&t->run, sizeof(*t->cache));
-		if (init_cache(t->cache, setup, batch, t->shape.T, &t->run, &err))
-			BUG("%s", err.message);
+		if (init_cache(t->cache, setup, batch, t->shape.T, &t->run, err))
+			BUG("%s", err->message);
 	}
 	t->tape = (struct tape){.backend = &backend_cpu,
 	        .n_thread = n_thread,
 	        .step = &t->step,
 	        .scratch = &t->scratch,
 	        .dropout_seed = seed};
+	return 0;
 }
 
 void trainer_release(struct trainer *t)

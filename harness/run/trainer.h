@@ -32,6 +32,10 @@ struct trainer {
 // Draws initial weights from seed. config's shape must be resolved and checked, and so must its cache.
 void trainer_init(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
         uint64_t seed, int n_thread);
+// The same, but it begins with the values of `start`, a model of the same shapes and names, and trains only parameters
+// named in train_only ("w_q w_k", model_train_only; NULL: all). 0, or -1 with the sentence that there are none such.
+int trainer_init_from(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
+        uint64_t seed, int n_thread, const struct model *start, const char *train_only, struct err *err);
 void trainer_release(struct trainer *t);
 // Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; with a
 // loss that is not finite nothing is updated.

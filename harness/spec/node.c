@@ -248,3 +248,10 @@ const char *node_kind_text(const struct node *node)
 	static const char *const text[] = {"a single value", "a list", "a mapping"};
 	return text[node->kind];
 }
+
+const char *node_library(void)
+{
+	static char text[64];
+	snprintf(text, sizeof(text), "libfyaml %s", fy_library_version());
+	return text;
+}

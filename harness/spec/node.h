@@ -39,6 +39,9 @@ const char *node_kind_text(const struct node *node);
 // Writes the tree as JSON: plain decimal numbers stay numbers, every other scalar becomes a string.
 void node_print_json(FILE *out, const struct node *node);
 
+// "libfyaml 0.7.12".
+const char *node_library(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -169,3 +169,10 @@ int64_t store_build_id(const struct store *store)
 {
 	return store->build_id;
 }
+
+const char *store_library(void)
+{
+	static char text[32];
+	snprintf(text, sizeof(text), "SQLite %s", sqlite3_libversion());
+	return text;
+}

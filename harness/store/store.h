@@ -138,6 +138,9 @@ int store_query(struct store *store, const char *sql, const char *const *paramet
 int store_dump(struct store *store, const char *experiment, const char *folder, struct err *err);
 int store_import(struct store *store, const char *folder, struct err *err);
 
+// "SQLite 3.40.1".
+const char *store_library(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -136,7 +136,7 @@ static int check(const void *config, struct err *err)
 	const struct text_task *c = config;
 	const int is_words = c->tokens == TOKENS_WORDS, is_bpe = c->tokens == TOKENS_BPE;
 	const struct tokens_setting setting = {(enum corpus_id)c->corpus, (enum token_kind)c->tokens,
-	        is_words ? c->min_count : 0, is_words ? c->n_vocab_most : 0, is_bpe && c->documents == PADDED, c->path,
+	        is_words ? c->min_count : 0, is_words ? c->n_vocab_most : 0, c->documents == PADDED, c->path,
 	        is_bpe ? c->tokenizer : ""};
 	const struct tokens *tokens;
 	if (plan_of(c))

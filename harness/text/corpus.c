@@ -106,11 +106,9 @@ static int read_part(struct text *text, const struct place *place, const char *p
 	return place->rule(text, path, err);
 }
 
-static int read_named(struct corpus *corpus, enum corpus_id id, int is_utf8, struct err *err)
+// The files of a named corpus' parts: how many, 0 where it is not here.
+static int find_named(char path[CORPUS_PARTS][PATH_TEXT * 2], enum corpus_id id)
 {
-	char path[CORPUS_PARTS][PATH_TEXT * 2];
-	const struct place *place = &places[id];
-	corpus->is_separate = place->is_separate;
 	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
 		const struct layout *layout = &layouts[i];
 		int n = 0;
@@ -118,14 +116,32 @@ static int read_named(struct corpus *corpus, enum corpus_id id, int is_utf8, str
 			continue;
 		while (n < CORPUS_PARTS && layout->file[n] && find_file(path[n], layout->file[n]))
 			n++;
-		if (n < CORPUS_PARTS && layout->file[n])
-			continue;
-		for (; corpus->n_part < n; corpus->n_part++)
-			if (read_part(&corpus->part[corpus->n_part], place, path[corpus->n_part], is_utf8, err))
-				return -1;
-		return 0;
+		if (n == CORPUS_PARTS || !layout->file[n])
+			return n;
 	}
-	return err_set(err, "corpus '%s' is not on this machine (%s)", place->name, place->remedy);
+	return 0;
+}
+
+static int read_named(struct corpus *corpus, enum corpus_id id, int is_utf8, struct err *err)
+{
+	char path[CORPUS_PARTS][PATH_TEXT * 2];
+	const struct place *place = &places[id];
+	const int n = find_named(path, id);
+	corpus->is_separate = place->is_separate;
+	for (; corpus->n_part < n; corpus->n_part++)
+		if (read_part(&corpus->part[corpus->n_part], place, path[corpus->n_part], is_utf8, err))
+			return -1;
+	return n ? 0 : err_set(err, "corpus '%s' is not on this machine (%s)", place->name, place->remedy);
+}
+
+const char *corpus_find(char out[PATH_TEXT * 2], enum corpus_id id, const char **remedy)
+{
+	char path[CORPUS_PARTS][PATH_TEXT * 2];
+	*remedy = places[id].remedy;
+	if (!find_named(path, id))
+		return NULL;
+	memcpy(out, path[0], sizeof(path[0]));
+	return out;
 }
 
 const char *corpus_path(char out[PATH_TEXT * 2], const char *path)

@@ -45,6 +45,8 @@ struct corpus {
 int corpus_read(struct corpus *corpus, enum corpus_id id, const char *path, int is_utf8, struct err *err);
 void corpus_release(struct corpus *corpus);
 
+// Where the first file of a named corpus lies, or NULL where the corpus is not here; *remedy: how to get it.
+const char *corpus_find(char out[PATH_TEXT * 2], enum corpus_id id, const char **remedy);
 // Where a user's path leads: itself, or below DATA where there is nothing at it. Returns out.
 const char *corpus_path(char out[PATH_TEXT * 2], const char *path);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "harness/text/nfc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -147,4 +148,11 @@ int is_word_character(uint32_t c)
 	const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
 	return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_ND) ||
 	       category == UTF8PROC_CATEGORY_PC;
+}
+
+const char *nfc_library(void)
+{
+	static char text[64];
+	snprintf(text, sizeof(text), "utf8proc %s, Unicode %s", utf8proc_version(), utf8proc_unicode_version());
+	return text;
 }

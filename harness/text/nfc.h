@@ -25,6 +25,9 @@ const char *nfc(struct nfc_work *work, const char *text, size_t *n);
 // A letter, mark, decimal digit or connector (regular expressions' \w).
 int is_word_character(uint32_t c);
 
+// "utf8proc 2.8.0, Unicode 15.0.0".
+const char *nfc_library(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -198,3 +198,10 @@ int split_run(struct split_work *work, const char *text, size_t n, int (*word)(v
 	work->err = err;
 	return run(work, 0, text, n);
 }
+
+const char *split_library(void)
+{
+	static char text[64] = "PCRE2 ";
+	pcre2_config(PCRE2_CONFIG_VERSION, text + strlen("PCRE2 ")); // 24 bytes at most
+	return text;
+}

@@ -33,6 +33,9 @@ void split_work_free(struct split_work *work);
 int split_run(struct split_work *work, const char *text, size_t n, int (*word)(void *arg, const char *text, size_t n),
         void *arg, struct err *err);
 
+// "PCRE2 10.42 2022-12-11".
+const char *split_library(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,12 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/text/unpack.h"
 #include "harness/text/vocabulary.h"
 
 enum { HEADER_INTS = 256, HEADER_BYTES = 4 * HEADER_INTS };
@@ -33,11 +33,7 @@ static const struct format *format_of(int32_t magic)
 int token_file_is(const char *path)
 {
 	int32_t magic;
-	FILE *in = fopen(path, "rb");
-	const size_t n = in ? fread(&magic, sizeof(magic), 1, in) : 0;
-	if (in)
-		fclose(in);
-	return n == 1 && format_of(magic);
+	return file_begins(path, &magic, sizeof(magic)) == sizeof(magic) && format_of(magic);
 }
 
 static int check_ids(struct token_file *file, const char *path, struct err *err)

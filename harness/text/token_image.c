@@ -20,7 +20,7 @@ struct header {
 	uint64_t hash; // of the rest of the block
 };
 static const char magic[8] = "kvltoken";
-enum { PATH_ROOM = 4096 };
+enum { PATH_ROOM = CACHE_PATH };
 
 static int width_for(int n_vocab)
 {
@@ -134,6 +134,11 @@ static int cache_path(char path[PATH_ROOM], const char *file)
 			return snprintf(path, PATH_ROOM, "%s%s/tokens/%s", folder, places[i].below, file) < PATH_ROOM;
 	}
 	return 0;
+}
+
+const char *token_image_folder(char out[CACHE_PATH])
+{
+	return cache_path(out, "") ? out : NULL;
 }
 
 static int is_whole(const char *block, size_t bytes, const char key[HASH_TEXT])

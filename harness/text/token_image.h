@@ -29,6 +29,9 @@ struct token_range {
 void token_image_make(struct tokens *tokens, const struct token_range range[N_TOKEN_PART]);
 // Takes the cached file of that key: 1 when tokens is now that of the mapped file, 0 when there is none that is whole.
 int token_image_read(struct tokens *tokens, const char key[HASH_TEXT]);
+// The folder of cached files, which may not be there yet, or NULL where the user has no place for one.
+enum { CACHE_PATH = 4096 };
+const char *token_image_folder(char out[CACHE_PATH]);
 // Caches the block.
 void token_image_write(const struct tokens *tokens, const char key[HASH_TEXT]);
 

@@ -64,13 +64,46 @@ static uint64_t hash_texts(const struct corpus *corpus)
 	return corpus->n_part == 1 ? hash[0] : hash_u64(hash, (size_t)corpus->n_part * sizeof(hash[0]));
 }
 
+// One text can be cut in several ways: a file, or the files of a folder.
+static uint64_t hash_documents(const struct corpus *corpus)
+{
+	uint64_t hash[CORPUS_PARTS + 1] = {(uint64_t)corpus->is_separate};
+	for (int p = 0; p < corpus->n_part; p++)
+		hash[1 + p] = hash_u64(
+		        corpus->part[p].document, corpus->part[p].n_document * sizeof(*corpus->part[p].document));
+	return hash_u64(hash, sizeof(hash));
+}
+
+// What results can be traced to. A named corpus is cut as its name says; of the user's own it is part of the content,
+// where documents matter.
+static uint64_t hash_content(
+        const struct identity *id, const struct corpus *corpus, const struct tokens_setting *setting)
+{
+	const uint64_t both[] = {
+	        setting->kind == TOKENS_BYTES ? id->text : hash_u64(id, sizeof(*id)), hash_documents(corpus)};
+	const int is_separate = setting->kind == TOKENS_BPE && corpus->is_separate;
+	if (setting->corpus == CORPUS_FILE && (setting->is_by_document || is_separate))
+		return hash_u64(both, sizeof(both));
+	return both[0];
+}
+
+// What the cached file is found by: all that its block depends on.
+static void cache_key(char key[HASH_TEXT], struct identity id, const struct corpus *corpus)
+{
+	struct {
+		struct identity id;
+		uint64_t documents;
+	} all;
+	id.format = TOKEN_IMAGE_VERSION;
+	all.id = id;
+	all.documents = hash_documents(corpus);
+	hash_hex(key, &all, sizeof(all));
+}
+
 static void identify(struct identity *id, const struct corpus *corpus, const struct tokens_setting *setting,
         const struct tokenizer *tokenizer)
 {
-	memset(id, 0, sizeof(*id)); // padding too: it is hashed
-	id->text = hash_texts(corpus);
-	id->kind = setting->kind;
-	id->version = TOKENISATION_VERSION;
+	*id = (struct identity){.text = hash_texts(corpus), .kind = setting->kind, .version = TOKENISATION_VERSION};
 	if (setting->kind == TOKENS_WORDS) {
 		id->min_count = setting->min_count;
 		id->n_vocab_most = setting->n_vocab_most;
@@ -142,14 +175,12 @@ static int make_text(struct tokens *tokens, const struct corpus *corpus, const s
 	struct identity id;
 	char key[HASH_TEXT];
 	identify(&id, corpus, setting, tokenizer);
+	tokens->hash = hash_content(&id, corpus, setting);
 	if (setting->kind == TOKENS_BYTES) {
 		make_bytes(tokens, corpus);
-		tokens->hash = id.text;
 		return 0;
 	}
-	tokens->hash = hash_u64(&id, sizeof(id));
-	id.format = TOKEN_IMAGE_VERSION;
-	hash_hex(key, &id, sizeof(id));
+	cache_key(key, id, corpus);
 	if (token_image_read(tokens, key))
 		return 0;
 	if (make_encoded(tokens, corpus, setting, tokenizer, err))

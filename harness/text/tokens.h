@@ -26,8 +26,8 @@ struct tokens_setting {
 	enum corpus_id corpus;
 	enum token_kind kind;
 	int min_count, n_vocab_most; // of words
-	// BPE: encode each document by itself. Otherwise a text is encoded whole and lists no documents, unless its
-	// documents are texts of their own.
+	// Documents matter: the hash covers where a user's own text is cut, and BPE encodes each document by itself.
+	// Otherwise BPE encodes a text whole and lists no documents, unless they are texts of their own.
 	int is_by_document;
 	const char *path; // CORPUS_FILE: a text, a folder, a token file, a folder with NAME_train.bin and NAME_val.bin
 	const char *tokenizer; // BPE: a folder or file for tokenizer_open; "" for token files that nothing is known of

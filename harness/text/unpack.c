@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -99,16 +100,24 @@ static int read_xz(struct bytes_list *list, FILE *in, const char *path, struct e
 	return code == LZMA_STREAM_END ? 0 : damaged(path, lzma_message(code), err);
 }
 
+size_t file_begins(const char *path, void *first, size_t n)
+{
+	struct stat info;
+	if (stat(path, &info) || !S_ISREG(info.st_mode))
+		return 0;
+	FILE *in = fopen(path, "rb");
+	const size_t got = in ? fread(first, 1, n, in) : 0;
+	if (in)
+		fclose(in);
+	return got;
+}
+
 static int is_xz(const char *path)
 {
 	static const char magic[] = "\xfd"
 	                            "7zXZ";
-	char first[sizeof(magic)] = {0};
-	FILE *in = fopen(path, "rb");
-	const size_t n = in ? fread(first, 1, sizeof(first), in) : 0;
-	if (in)
-		fclose(in);
-	return n == sizeof(first) && memcmp(first, magic, sizeof(magic)) == 0;
+	char first[sizeof(magic)];
+	return file_begins(path, first, sizeof(first)) == sizeof(first) && memcmp(first, magic, sizeof(magic)) == 0;
 }
 
 int unpack_file(struct bytes_list *list, const char *path, struct err *err)
@@ -130,4 +139,11 @@ int unpack_file(struct bytes_list *list, const char *path, struct err *err)
 	rc = read_gzip(list, in, is_standard ? "standard input" : path, err);
 	gzclose_r(in);
 	return rc;
+}
+
+const char *unpack_library(void)
+{
+	static char text[64];
+	snprintf(text, sizeof(text), "zlib %s, liblzma %s", zlibVersion(), lzma_version_string());
+	return text;
 }

@@ -21,6 +21,12 @@ void bytes_append(struct bytes_list *list, const char *bytes, size_t n);
 // Appends what the file ("-": standard input) holds, unpacked. 0, or -1 with a message that names it.
 int unpack_file(struct bytes_list *list, const char *path, struct err *err);
 
+// The first n bytes, or as many as there are; none of what is no regular file: a pipe gives its bytes only once.
+size_t file_begins(const char *path, void *first, size_t n);
+
+// "zlib 1.2.13, liblzma 5.4.1".
+const char *unpack_library(void);
+
 #ifdef __cplusplus
 }
 #endif

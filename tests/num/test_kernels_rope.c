@@ -66,6 +66,11 @@ static void test_rope(void **state UNUSED)
 		          d = rig_int(&rng, 2, 40);
 		const int n_rotary = 2 * rig_int(&rng, 1, d / 2), halves = round % 2, accumulate = round % 4 > 1;
 		const int before = rig_int(&rng, 0, d - n_rotary), n_ladder = round % 5 ? n_rotary : 2 * n_rotary;
+		// Planes: sets of heads have frequencies of their own.
+		const int n_set = round % 3 == 2 ? (H % 2 ? 1 : 2) : 0;
+		real plane[2 * 20];
+		for (int k = 0; k < n_set * n_rotary / 2; k++)
+			plane[k] = (real)rig_int(&rng, -30, 30) + (real)0.25;
 		const int first = rig_int(&rng, 0, 1000), sign = round % 3 ? 1 : -1, C = H * d;
 		const struct rope_scaling scaling = {round / 2 % 3, 8, 1, 4, 300};
 		const struct guarded x = guarded_operand(&rig, B * T, C, C + round % 5);
@@ -81,7 +86,11 @@ static void test_rope(void **state UNUSED)
 				}
 				const int pair = halves ? at % half : at / 2, is_second = halves ? at >= half : at % 2;
 				const int u = halves ? pair : 2 * pair, v = halves ? pair + half : 2 * pair + 1;
-				const double frequency = stretched(pow(1e4, -2.0 * pair / n_ladder), &scaling),
+				int step = pair;
+				if (n_set)
+					step += (int)floor(plane[j / d * n_set / H * half + pair]) + 10 * n_ladder;
+				step %= n_ladder / 2;
+				const double frequency = stretched(pow(1e4, -2.0 * step / n_ladder), &scaling),
 				             angle = sign * (first + row % T) * frequency;
 				term(&e, (long)row * C + j, (double)head[u] * (is_second ? sin(angle) : cos(angle)));
 				term(&e, (long)row * C + j, (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
@@ -95,7 +104,9 @@ static void test_rope(void **state UNUSED)
 		        .first = first,
 		        .halves = halves,
 		        .backwards = sign < 0,
-		        .scaling = scaling};
+		        .scaling = scaling,
+		        .plane = n_set ? plane : NULL,
+		        .n_plane_set = n_set};
 		const struct strided from = {x.x, T * x.stride, x.stride};
 		backend_cpu.rope(rig_exec(&rig), (struct strided_out){out.x, T * out.stride, out.stride, accumulate},
 		        from, B, T, C, &rope);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The training step of `kvlab bench`'s two models in PyTorch, timed in turns with ours (A B A B ...).
+"""The training step of `kvlab bench`'s models in PyTorch, timed in turns with ours (A B A B ...).
 
-Same architecture, batch and optimiser: pre-LN decoder, fused qkv, exact GELU, learned positions, fused causal
-scaled_dot_product_attention, Adam. The plain rows compute what a plain script computes: the whole forward pass, loss at
+Same architecture, batch and optimiser: pre-LN decoder, fused qkv, GELU (gpt2: its tanh form), learned positions, fused
+causal scaled_dot_product_attention, Adam (gpt2: AdamW), head (gpt2: tied). The plain rows compute what a plain script computes: the whole forward pass, loss at
 the scored positions. The "needed" row computes final norm and head at the scored positions only. PyTorch gets one fixed
 batch; ours draws a fresh one each step, inside the time. Prints the ratio of steps a second (ours over PyTorch), its
 range over the turns, and the target. Timings never decide the exit status.
@@ -24,7 +24,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 MODELS = {
     "small": dict(n_layer=4, d_model=64, n_head=4, d_ff=128, n_vocab=33, T=18, n_scored=1, batch=64, target=3.0),
     "middle": dict(n_layer=4, d_model=256, n_head=4, d_ff=1024, n_vocab=16, T=128, n_scored=121, batch=32, target=1.5),
+    "gpt2": dict(n_layer=12, d_model=768, n_head=12, d_ff=3072, n_vocab=50257, T=64, n_scored=64, batch=4, target=1.2,
+                 n_ctx=1024, gelu="tanh", is_tied=True, weight_decay=0.01, rows=["eager", "eager, fused Adam"], threads=[2], seconds=12),
 }
+ROWS = {  # only_needed, compiled, fused: the optimiser's one kernel for the processor, which is not its default
+    "eager": (0, 0, 0), "eager, needed head": (1, 0, 0), "compiled": (0, 1, 0), "eager, fused Adam": (0, 0, 1)}
 
 
 def causal_attention(q, k, v):
@@ -43,7 +47,7 @@ class Block(nn.Module):
         self.n_head = c["n_head"]
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
         self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
-        self.ff = nn.Sequential(nn.Linear(d, c["d_ff"]), nn.GELU(), nn.Linear(c["d_ff"], d))
+        self.ff = nn.Sequential(nn.Linear(d, c["d_ff"]), nn.GELU(c.get("gelu", "none")), nn.Linear(c["d_ff"], d))
 
     def forward(self, x):
         B, T, d = x.shape
@@ -59,12 +63,14 @@ class Decoder(nn.Module):
         super().__init__()
         d = c["d_model"]
         self.only_needed, self.n_scored = only_needed, c["n_scored"]
-        self.token, self.position = nn.Embedding(c["n_vocab"], d), nn.Embedding(c["T"], d)
+        self.token, self.position = nn.Embedding(c["n_vocab"], d), nn.Embedding(c.get("n_ctx", c["T"]), d)
         self.blocks = nn.ModuleList(Block(c) for _ in range(c["n_layer"]))
         self.norm, self.head = nn.LayerNorm(d), nn.Linear(d, c["n_vocab"], bias=False)
+        if c.get("is_tied"):
+            self.head.weight = self.token.weight
 
     def forward(self, tokens):
-        x = self.token(tokens) + self.position.weight
+        x = self.token(tokens) + self.position.weight[:tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
         if self.only_needed:
@@ -72,10 +78,12 @@ class Decoder(nn.Module):
         return self.head(self.norm(x))[:, -self.n_scored:]
 
 
-def make_step(c, only_needed, compiled):
+def make_step(c, only_needed, compiled, fused):
     torch.manual_seed(1)
     model = Decoder(c, only_needed)
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    decay, form = c.get("weight_decay", 0), {"fused": True} if fused else {}
+    adam = (torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=decay, **form) if decay
+            else torch.optim.Adam(model.parameters(), lr=1e-3, **form))
     tokens = torch.randint(c["n_vocab"], (c["batch"], c["T"]))
     targets = torch.randint(c["n_vocab"], (c["batch"], c["n_scored"]))
     forward = torch.compile(model) if compiled else model
@@ -113,9 +121,10 @@ def compare(program, name, threads, turns, seconds):
     c = MODELS[name]
     torch.set_num_threads(threads)
     rows = []
-    for row, only_needed, compiled in (("eager", 0, 0), ("eager, needed head", 1, 0), ("compiled", 0, 1)):
+    seconds = max(seconds, c.get("seconds", 0))
+    for row in c.get("rows", list(ROWS)[:3]):
         try:
-            step = make_step(c, only_needed, compiled)
+            step = make_step(c, *ROWS[row])
             step()
             rows.append((row, step, []))
         except Exception as error:  # torch.compile needs a compiler and a supported Python
@@ -148,7 +157,7 @@ def main():
     print("  ours computes of the last layer, too, only what the scored positions need)")
     for name in args.models:
         for threads in args.threads:
-            if threads <= os.cpu_count():
+            if threads <= os.cpu_count() and threads in MODELS[name].get("threads", args.threads):
                 compare(args.program, name, threads, args.turns, args.seconds)
 
 

@@ -7,6 +7,7 @@
 
 #include "harness/pretrained/pretrained.h"
 #include "harness/run/perplexity.h"
+#include "tests/model/build.h"
 #include "tests/test.h"
 
 #define MOST_ERROR 2e-5 // relative; logits are f32 here and doubles there
@@ -209,6 +210,31 @@ static void what_cannot_be_measured_is_refused(void **state UNUSED)
 	pretrained_close(&p);
 }
 
+static size_t bytes_of_a_pass(const char *settings)
+{
+	enum { B = 4, T = 64 };
+	static int tokens[B * T];
+	struct arena step, scratch;
+	struct model *m = build_variant(build_config("decoder", settings, VOCAB, T, &arena), "mha", "", 1, &arena);
+	arena_init(&step, 1 << 16);
+	arena_init(&scratch, 1 << 16);
+	struct tape tape = {.backend = &backend_cpu, .n_thread = 1, .step = &step, .scratch = &scratch};
+	tape_begin(&tape, TAPE_RUN);
+	model_forward(&tape, m, tokens, B, T, 0, T, NULL);
+	const size_t bytes = step.peak_bytes;
+	arena_release(&step);
+	arena_release(&scratch);
+	return bytes;
+}
+
+static void a_pass_takes_the_memory_of_one_block(void **state UNUSED)
+{
+	const size_t two = bytes_of_a_pass("n_layer=2 d_model=32 n_head=2 d_ff=128"),
+	             twelve = bytes_of_a_pass("n_layer=12 d_model=32 n_head=2 d_ff=128");
+	const size_t output = 4 * 64 * 32 * sizeof(real);
+	assert_true(twelve <= two + 10 * (output + 1024));
+}
+
 static int setup(void **state UNUSED)
 {
 	arena_init(&arena, 1 << 20);
@@ -231,6 +257,7 @@ int main(void)
 	        cmocka_unit_test(distance_of_a_rounded_cache),
 	        cmocka_unit_test(progress_is_told),
 	        cmocka_unit_test(what_cannot_be_measured_is_refused),
+	        cmocka_unit_test(a_pass_takes_the_memory_of_one_block),
 	};
 	return cmocka_run_group_tests_name("perplexity", tests, setup, teardown);
 }

@@ -2,6 +2,7 @@
 // Files that cannot be used, disks that are full, folders that are read-only: one line with the file and a remedy,
 // and what was stored is still there.
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -81,7 +82,10 @@ static void files_that_are_not_ours_are_refused(void **state UNUSED)
 	snprintf(path, sizeof(path), "%s/newer.db", folder);
 	store_close(sample_open(path));
 	raw_database(path, "PRAGMA user_version = 99");
-	refused(path, 1, "newer kvlab (schema 99, this one knows 3)", "--db");
+	char message[80];
+	snprintf(message, sizeof(message), "newer kvlab (schema 99, this one knows %d)",
+	        store_migrations[store_n_migration - 1].to);
+	refused(path, 1, message, "--db");
 	sample_remove(folder);
 }
 

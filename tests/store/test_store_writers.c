@@ -25,8 +25,8 @@ static const struct sample_grid grid = {.experiment = "crowd",
         .n_seed = 5};
 enum { N_RUN = 2 * 4 * 5 * 5 };
 
-// Runs until nothing is left. `victim`: waits to be killed while it holds a run, after a few finished ones.
-static void work(const char *path, int victim)
+// Runs until nothing is left. tell >= 0: says so there and waits to be killed with its third run in hand.
+static void work(const char *path, int tell)
 {
 	struct arena arena;
 	struct err err = {0};
@@ -38,8 +38,11 @@ static void work(const char *path, int victim)
 		struct metric metric[N_METRIC];
 		for (int i = 0; i < N_METRIC; i++)
 			metric[i] = (struct metric){"loss", "train", i, (double)run.id + i};
-		if (victim && ++n == 3)
+		if (tell >= 0 && ++n == 3) {
+			if (write(tell, "x", 1) != 1)
+				_exit(1);
 			pause();
+		}
 		if (store_heartbeat(store, run.id, 0.5, &err) ||
 		        store_finish(store, run.id, RUN_DONE, NULL, metric, N_METRIC, NULL, 0, 0.1, &err))
 			break;
@@ -72,9 +75,18 @@ static void every_run_ends_exactly_once(void **state UNUSED)
 	struct store *store = sample_open(path);
 	assert_int_equal(sample_plan(store, &grid, &err), 0);
 	store_close(store); // a connection must not be carried across fork
-	for (int i = 0; i < N_WRITER; i++)
+	// The first three stop with a run in hand, before the others begin.
+	int tell[2];
+	char told;
+	assert_int_equal(pipe(tell), 0);
+	for (int i = 0; i < N_WRITER; i++) {
 		if ((child[i] = fork()) == 0)
-			work(path, i < 3);
+			work(path, i < 3 ? tell[1] : -1);
+		if (i < 3)
+			assert_int_equal(read(tell[0], &told, 1), 1);
+	}
+	close(tell[0]);
+	close(tell[1]);
 	nanosleep(&(struct timespec){0, 300000000}, NULL);
 	for (int i = 0; i < N_WRITER; i++)
 		if (i < 3 || i % 5 == 4) // those that wait with a run in hand, and some wherever they are
@@ -88,7 +100,7 @@ static void every_run_ends_exactly_once(void **state UNUSED)
 	pid_t last = fork();
 	int status;
 	if (last == 0)
-		work(path, 0);
+		work(path, -1);
 	waitpid(last, &status, 0);
 	assert_int_equal(status, 0);
 	store = sample_open(path);

@@ -145,7 +145,7 @@ static void padded_documents_are_whole_or_cut(void **state UNUSED)
 	long n_padding = 0, n_target = 0;
 	assert_int_equal(shape.n_vocab, 257);
 	assert_int_equal(shape.n_slice, 2);
-	assert_true(shape.content_hash == packed.content_hash);
+	assert_true(shape.content_hash == packed.content_hash); // how a named corpus is cut, its name says
 	assert_true(shape.n_validation % 2 == 0 && shape.n_validation <= 2 * packed.n_validation);
 	for (int p = 0; p < 3; p++)
 		for (long i = 0; i < n[p]; i++) {
@@ -216,7 +216,8 @@ static void what_cannot_be_is_refused(void **state UNUSED)
 	refuse("corpus=wikitext-103", "wikitext-103", "set DATA");
 	made_text_file(folder, "one.txt", "");
 	refuse("corpus=file path=one.txt", "one.txt", "empty");
-	made_file(folder, "flat.txt", memset(calloc(1, 1000), 'x', 1000), 1000);
+	char flat[1000];
+	made_file(folder, "flat.txt", memset(flat, 'x', sizeof(flat)), sizeof(flat));
 	refuse("corpus=file path=flat.txt length=8 documents=padded", "flat.txt", "no whole document");
 }
 

@@ -49,6 +49,13 @@ const struct variant_case variant_cases[] = {
         {"key_channels", "d_keep=2"},
         {"key_channels", "d_keep=4"},
         {"key_channels", "d_keep=8"},
+        {"factored_keys", "d_select=4"},
+        {"factored_keys", "d_select=8 per=head"},
+        {"factored_keys", "d_select=8 rope=planes"},
+        {"factored_keys", "d_select=8 rope=planes d_rope=2"},
+        {"factored_keys", "d_select=8 per=head rope=planes"},
+        {"factored_keys", "d_select=12 per=head rope=planes"},
+        {"factored_keys", "d_select=8 per=head rope=own_ladder"},
         {"null", ""},
         {NULL, NULL},
 };

@@ -113,7 +113,7 @@ static void turn(const struct context *c, double *y, const double *x, int d, int
 {
 	memcpy(y, x, (size_t)d * sizeof(*y));
 	for (int t = 0; t < n / 2; t++) {
-		const double angle = p * pow(c->dims->rope_base, -2.0 * t / ladder);
+		const double angle = p * pow(c->dims->rope_base, -2.0 * (t % (ladder / 2)) / ladder);
 		const int a = c->dims->rope_halves ? t : 2 * t, b = c->dims->rope_halves ? t + n / 2 : 2 * t + 1;
 		y[a] = x[a] * cos(angle) - x[b] * sin(angle);
 		y[b] = x[a] * sin(angle) + x[b] * cos(angle);
@@ -356,6 +356,44 @@ static struct rows mla(const struct context *c)
 	return attend(c, &s, map(c, latent, "w_uv", NULL), a->d_head, AVERAGE_PLAIN);
 }
 
+// Keys made of the latents, up_g c_g + b_k, or latents themselves with queries of their width, (up_g^T q_h or q_h).
+static struct rows factored(const struct context *c)
+{
+	const struct attn_dims *a = c->dims;
+	const int d_select = number(c, "d_select", 0), n = has(c, "per=head") ? a->n_kv_head : 1, r = d_select / n;
+	const int is_turned = a->n_rotary && has(c, "rope="), most = a->n_kv_head / n * a->n_rotary;
+	const int d_rope = number(c, "d_rope", 0) ? number(c, "d_rope", 0) / n : r < most ? r : most;
+	const struct rows latent = map(c, c->x, "w_latent", "b_latent"), v = map(c, c->x, "w_v", "b_v");
+	struct scoring s = {.q = map(c, c->x_i, "w_q", "b_q"), .k = latent, .d = r, .d_scale = a->d_head};
+	const struct tensor *up = param(c, "w_up"), *b = param(c, "b_k");
+	if (is_turned) {
+		s.n_turned = d_rope;
+		s.ladder = has(c, "own_ladder") ? d_rope : a->n_rotary;
+	} else if (up) {
+		s.d = a->d_head, s.n_turned = s.ladder = a->n_rotary;
+		s.k = rows_new(c, latent.n, a->n_kv_head * a->d_head);
+		for (int j = 0; j < latent.n; j++)
+			for (int o = 0; o < s.k.d; o++) {
+				double sum = b ? (double)b->x[o] : 0;
+				for (int t = 0; t < r; t++)
+					sum += latent.x[j * d_select + (n > 1 ? o / a->d_head * r : 0) + t] *
+					       (double)up->x[o * r + t];
+				s.k.x[j * s.k.d + o] = sum;
+			}
+	}
+	if (is_turned && up) {
+		const struct rows q = s.q;
+		s.q = rows_new(c, 1, a->n_head * r);
+		for (int h = 0; h < a->n_head; h++)
+			for (int t = 0; t < r; t++)
+				for (int o = 0; o < a->d_head; o++)
+					s.q.x[h * r + t] +=
+					        q.x[h * a->d_head + o] *
+					        (double)up->x[(h * a->n_kv_head / a->n_head * a->d_head + o) * r + t];
+	}
+	return attend(c, &s, v, a->d_head, AVERAGE_PLAIN);
+}
+
 void reference_row(
         double *out, const struct model *m, const char *settings, const double *x, int S, int i, struct arena *arena)
 {
@@ -376,6 +414,8 @@ void reference_row(
 		heads = keyless(&c);
 	else if (!strcmp(name, "mla"))
 		heads = mla(&c);
+	else if (!strcmp(name, "factored_keys"))
+		heads = factored(&c);
 	else if (param(&c, "w_k"))
 		heads = separate(&c);
 	else

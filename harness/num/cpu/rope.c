@@ -15,12 +15,12 @@ struct turn {
 
 // Cosine and signed sine per row and pair (halves: n_rotary / 2 numbers of each) or per row and number (neighbours:
 // n_rotary, sine of the first of a pair with a minus), so that either layout reads them in step with the row.
-static void fill_table(real *cosine, real *sine, const struct rope *r, int T)
+static void fill_table(real *cosine, real *sine, const struct rope *r, int set, int T)
 {
 	struct turn rest[ANCHOR], anchor = {0, 0};
 	const int pairs = r->n_rotary / 2, width = r->halves ? pairs : 2 * pairs;
 	for (int i = 0; i < pairs; i++) {
-		const double frequency = (r->backwards ? -1 : 1) * rope_frequency(r, i);
+		const double frequency = (r->backwards ? -1 : 1) * rope_plane_frequency(r, set, i);
 		unsigned known = 0; // of rest, one bit each
 		for (int t = 0; t < T; t++) {
 			const int p = r->first + t, a = p % ANCHOR;
@@ -90,15 +90,18 @@ void cpu_rope(
         const struct exec *exec, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *r)
 {
 	const int pairs = r->n_rotary / 2, width = r->halves ? pairs : 2 * pairs, d = C / r->n_head;
-	const size_t n = (size_t)T * (size_t)width;
+	const int n_set = r->plane ? r->n_plane_set : 1;
+	const size_t one = (size_t)T * (size_t)width, n = (size_t)n_set * one;
 	struct arena_mark mark = arena_mark(exec->scratch);
 	real *cosine = arena_alloc(exec->scratch, 2 * n * sizeof(real)), *sine = cosine + n;
-	fill_table(cosine, sine, r, T);
+	for (int set = 0; set < n_set; set++)
+		fill_table(cosine + (size_t)set * one, sine + (size_t)set * one, r, set, T);
 #pragma omp parallel for num_threads(exec->n_thread) if (exec->n_thread > 1) schedule(static)
 	for (int row = 0; row < B * T; row++) {
 		const int b = row / T, t = row % T;
-		const real *c = cosine + (ptrdiff_t)t * width, *s = sine + (ptrdiff_t)t * width;
 		for (int h = 0; h < r->n_head; h++) {
+			const size_t at = (size_t)(h * n_set / r->n_head) * one + (size_t)t * (size_t)width;
+			const real *c = cosine + at, *s = sine + at;
 			const real *a = x.x + b * x.b_stride + t * x.t_stride + h * d;
 			real *u = out.x + b * out.b_stride + t * out.t_stride + h * d;
 			keep(u, a, 0, r->from, out.accumulate);

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+#include "harness/run/base_model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness/base/progress.h"
+#include "harness/registry.h"
+#include "harness/run/trainer.h"
+
+static const struct family *whole_family(const struct family *family)
+{
+	return family->of ? family->of : family;
+}
+
+// The setup's model with separate queries, keys and values, and nothing else of what is asked of the point.
+static struct setup plain_setup(const struct setup *setup, struct arena *arena)
+{
+	struct setup plain = *setup;
+	struct cache_config *cache = arena_zalloc(arena, sizeof(*cache));
+	plain.variant = variant_find("gqa");
+	plain.variant_config = arena_zalloc(arena, plain.variant->config_bytes);
+	options_init(plain.variant->options, plain.variant_config);
+	options_init(cache_options, cache);
+	plain.cache = cache;
+	plain.procedure = procedure_find("train");
+	plain.procedure_config = arena_zalloc(arena, plain.procedure->config_bytes);
+	options_init(plain.procedure->options, plain.procedure_config);
+	return plain;
+}
+
+// --- a model from a folder -----------------------------------------------------------------------------------------
+
+static int check_shape(const struct pretrained *base, const struct setup *setup, const char *path, struct err *err)
+{
+	if (!base->model.variant->is_plain)
+		return err_set(err,
+		        "%s: its attention is %s: a model to begin with has separate queries, keys and values", path,
+		        base->model.variant->name);
+	const struct model_config *wanted = setup->model;
+	for (const struct option *o = model_options; o->key; o++) {
+		if (!model_option_differs(o, wanted, &base->model.config))
+			continue;
+		char text[2][64] = {"", ""};
+		const struct model_config *both[] = {&base->model.config, wanted};
+		for (int i = 0; i < 2; i++) {
+			FILE *out = fmemopen(text[i], sizeof(text[i]) - 1, "w");
+			option_print(out, o, both[i]);
+			fclose(out);
+		}
+		return err_set(
+		        err, "%s: its %s is %s, not %s as the spec's model has it", path, o->key, text[0], text[1]);
+	}
+	return 0;
+}
+
+static int open_source(struct pretrained *base, const struct setup *setup, const struct base_config *c,
+        struct arena *arena, struct err *err)
+{
+	char path[2 * PATH_TEXT];
+	corpus_path(path, c->source);
+	if (model_load(base, path, PRETRAINED_TO_READ, arena, err))
+		return -1;
+	if (!check_shape(base, setup, path, err))
+		return 0;
+	pretrained_close(base);
+	return -1;
+}
+
+// --- one that is trained here ----------------------------------------------------------------------------------------
+
+static void make_key(char key[HASH_TEXT], const struct setup *plain, const struct base_config *c)
+{
+	char setup_text[HASH_TEXT], text[300];
+	struct arena scratch;
+	arena_init(&scratch, 1 << 16);
+	setup_key(setup_text, plain, &scratch);
+	arena_release(&scratch);
+	const int n = snprintf(text, sizeof(text), "%s seed=%d steps=%d batch=%d warmup=%d lr=%a", setup_text, c->seed,
+	        c->steps, c->batch, c->warmup, c->lr);
+	hash_hex(key, text, (size_t)n);
+}
+
+// 0 done, 2 asked to stop, -1 failed.
+static int train(struct trainer *t, const struct base_config *c, struct run_log *log, struct err *err)
+{
+	double ticked_s = 0;
+	for (long step = 1; step <= c->steps; step++) {
+		const struct loss loss = trainer_step(t, step);
+		if (!isfinite(loss.mean))
+			return err_set(err, "the base model diverges at step %ld (lower base_lr)", step);
+		const double now = clock_s();
+		if (!log->tick || now - ticked_s < 0.5)
+			continue;
+		ticked_s = now;
+		if (log->tick(log->context, 0))
+			return 2;
+	}
+	return 0;
+}
+
+static int train_and_save(const struct setup *plain, const struct base_config *c, const char *path, int n_thread,
+        struct run_log *log, struct err *err)
+{
+	const struct optimizer_config optimizer = {.lr = c->lr,
+	        .lr_floor = c->lr / 10,
+	        .beta1 = 0.9,
+	        .beta2 = 0.98,
+	        .eps = 1e-8,
+	        .weight_decay = 0.01,
+	        .clip = 1,
+	        .schedule = SCHEDULE_COSINE,
+	        .warmup = c->warmup,
+	        .steps = c->steps};
+	struct trainer t;
+	char beside[3 * PATH_TEXT];
+	trainer_init(&t, plain, &optimizer, c->batch, (uint64_t)c->seed, n_thread);
+	int status = train(&t, c, log, err);
+	snprintf(beside, sizeof(beside), "%s.%ld", path, (long)getpid());
+	if (status == 0 && mkdir(beside, 0777))
+		status = err_system(err, errno, "%s: cannot make the folder: %s", beside, strerror(errno));
+	if (status == 0 && (status = model_save(&t.model, whole_family(plain->family), beside, err)) == 0 &&
+	        rename(beside, path))
+		status = err_system(err, errno, "%s: cannot rename to %s: %s", beside, path, strerror(errno));
+	trainer_release(&t);
+	return status;
+}
+
+static int make_folder(const char *path, struct err *err)
+{
+	char part[PATH_TEXT];
+	for (size_t n = 1; n <= strlen(path); n++) {
+		if (path[n] && path[n] != '/')
+			continue;
+		snprintf(part, sizeof(part), "%.*s", (int)n, path);
+		if (mkdir(part, 0777) && errno != EEXIST)
+			return err_system(err, errno, "%s: cannot make the folder: %s", part, strerror(errno));
+	}
+	return 0;
+}
+
+// One process at a time trains; the others wait here. The lock's file descriptor; -2 asked to stop, -1 failed.
+static int take_lock(const char *path, struct run_log *log, struct err *err)
+{
+	char name[3 * PATH_TEXT];
+	snprintf(name, sizeof(name), "%s.lock", path);
+	const int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (lock < 0)
+		return err_system(err, errno, "%s: cannot be made: %s", name, strerror(errno));
+	const struct timespec pause = {0, 200000000};
+	while (flock(lock, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK && errno != EINTR) {
+			close(lock);
+			return err_system(err, errno, "%s: cannot be locked: %s", name, strerror(errno));
+		}
+		if (log->tick && log->tick(log->context, 0)) {
+			close(lock);
+			return -2;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return lock;
+}
+
+static int is_there(const char *path)
+{
+	char file[3 * PATH_TEXT];
+	snprintf(file, sizeof(file), "%s/config.json", path);
+	return access(file, R_OK) == 0;
+}
+
+static int open_trained(struct pretrained *base, const struct setup *setup, const struct base_config *c, int n_thread,
+        struct run_log *log, struct arena *arena, struct err *err)
+{
+	const struct setup plain = plain_setup(setup, arena);
+	char key[HASH_TEXT], path[2 * PATH_TEXT];
+	make_key(key, &plain, c);
+	snprintf(path, sizeof(path), "%s/%s", c->folder, key);
+	if (!is_there(path)) {
+		if (make_folder(c->folder, err))
+			return -1;
+		const int lock = take_lock(path, log, err);
+		if (lock < 0)
+			return lock == -2 ? 2 : -1;
+		const int status = is_there(path) ? 0 : train_and_save(&plain, c, path, n_thread, log, err);
+		close(lock);
+		if (status)
+			return status;
+	}
+	return model_load(base, path, PRETRAINED_TO_READ, arena, err);
+}
+
+int base_model_open(struct pretrained *base, const struct setup *setup, const struct base_config *c, int n_thread,
+        struct run_log *log, struct arena *arena, struct err *err)
+{
+	return *c->source ? open_source(base, setup, c, arena, err)
+	                  : open_trained(base, setup, c, n_thread, log, arena, err);
+}
+
+int base_model_check(const struct setup *setup, const struct base_config *c, struct err *err)
+{
+	if (!*c->source) {
+		if (c->warmup > c->steps)
+			return err_set(
+			        err, "a warm-up of %d steps does not fit into base_steps %d", c->warmup, c->steps);
+		if (whole_family(setup->family)->formats)
+			return 0;
+		return err_set(err,
+		        "family %s has no files that a base model could be kept in (take gpt2, pythia, qwen2 or llama, "
+		        "or "
+		        "give source)",
+		        setup->family->name);
+	}
+	struct arena arena;
+	struct pretrained base;
+	arena_init(&arena, 1 << 20);
+	const int status = open_source(&base, setup, c, &arena, err);
+	if (!status)
+		pretrained_close(&base);
+	arena_release(&arena);
+	return status;
+}
