@@ -93,13 +93,14 @@ double decode_arm_memory(const struct decode_arm *arm, const struct decode_point
 	const struct footprint *f = &arm->footprint;
 	double weights = f->weight_bytes;
 	if (is_sharing) {
-		const struct attn_dims dims = model_attn_dims(&arm->config);
-		struct param_shape table[VARIANT_PARAMS];
-		const int n = arm->setup.variant->params(&dims, arm->setup.variant_config, table);
+		struct attn_dims dims = model_attn_dims(&arm->config);
 		weights = 0;
-		for (int i = 0; i < n; i++)
-			weights += (double)dims.n_layer * table[i].rows *
-			           (double)dtype_row_bytes(shape->weight_dtype, table[i].cols);
+		for (dims.layer = 0; dims.layer < dims.n_layer; dims.layer++) {
+			struct param_shape table[VARIANT_PARAMS];
+			const int n = arm->setup.variant->params(&dims, arm->setup.variant_config, table);
+			for (int i = 0; i < n; i++)
+				weights += table[i].rows * (double)dtype_row_bytes(shape->weight_dtype, table[i].cols);
+		}
 	}
 	const double steps =
 	        is_sharing ? 0
