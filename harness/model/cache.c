@@ -187,17 +187,17 @@ static void repeat_stream(
 	}
 }
 
-void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length)
+void cache_repeat(struct cache *to, const struct cache *from, int length)
 {
 	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
 		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
-	for (int s = 0; s < to->n_stream; s++) {
-		const struct layout layout = layout_of(&to->config, &to->shape[s]);
-		if (from->length % layout.tokens)
-			BUG("%d positions are no whole blocks", from->length);
-		for (int l = 0; l < n_layer; l++)
+	for (int s = 0; s < to->n_stream; s++)
+		for (int l = 0; l < to->n_layer; l++) {
+			const struct layout layout = layout_of(&to->config, &to->layer[l].shape[s]);
+			if (from->length % layout.tokens)
+				BUG("%d positions are no whole blocks", from->length);
 			repeat_stream(&to->layer[l], &from->layer[l], s, &layout, length);
-	}
+		}
 	to->length = length;
 }
 
@@ -214,7 +214,7 @@ struct store {
 
 static struct store store_of(const struct cache *cache, const struct attn_cache *layer, int stream)
 {
-	const struct stream_shape *shape = &cache->shape[stream];
+	const struct stream_shape *shape = &layer->shape[stream];
 	struct store store = {.layout = layout_of(&cache->config, shape),
 	        .unit = layer->stream[stream],
 	        .tail = layer->tail[stream],
@@ -318,32 +318,32 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 	return op_reals(a->tape, all);
 }
 
-void cache_fill_random(struct cache *cache, int length, uint64_t seed)
+// Rows of its own for 97 positions of a stream of a layer, then the same again.
+static void fill_stream(struct cache *cache, int layer, int stream, int length, uint64_t seed)
 {
-	enum { ROWS = 3 * DTYPE_BLOCK + 1 }; // of its own each; then the same again
-	for (int s = 0; s < cache->n_stream; s++) {
-		int n = 0;
-		for (int l = 0; l < cache->n_layer; l++)
-			n = cache->layer[l].shape[s].elements > n ? cache->layer[l].shape[s].elements : n;
-		struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)s);
-		struct arena memory;
-		arena_init(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
-		struct tensor rows = {.B = cache->B};
-		rows.x = arena_alloc(&memory, (size_t)ROWS * (size_t)n * sizeof(real));
-		for (int i = 0; i < ROWS * n; i++)
-			rows.x[i] = (real)rng_normal(&rng);
-		for (int l = 0; l < cache->n_layer; l++) {
-			const struct store store = store_of(cache, &cache->layer[l], s);
-			rows.C = cache->layer[l].shape[s].elements;
-			rows.t_stride = rows.C;
-			for (int at = 0; at < length; at += ROWS) {
-				rows.T = length - at < ROWS ? length - at : ROWS;
-				for (int b = 0; b < cache->B; b++)
-					write_rows(&store, &rows, b, at);
-			}
-		}
-		arena_release(&memory);
+	enum { ROWS = 3 * DTYPE_BLOCK + 1 };
+	const struct store store = store_of(cache, &cache->layer[layer], stream);
+	const size_t n = (size_t)ROWS * (size_t)store.elements;
+	struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)stream);
+	struct tensor rows = {.B = cache->B, .C = store.elements, .t_stride = store.elements};
+	struct arena memory;
+	arena_init(&memory, n * sizeof(real));
+	rows.x = arena_alloc(&memory, n * sizeof(real));
+	for (size_t i = 0; i < n; i++)
+		rows.x[i] = (real)rng_normal(&rng);
+	for (int at = 0; at < length; at += ROWS) {
+		rows.T = length - at < ROWS ? length - at : ROWS;
+		for (int b = 0; b < cache->B; b++)
+			write_rows(&store, &rows, b, at);
 	}
+	arena_release(&memory);
+}
+
+void cache_fill(struct cache *cache, int length, uint64_t seed)
+{
+	for (int s = 0; s < cache->n_stream; s++)
+		for (int l = 0; l < cache->n_layer; l++)
+			fill_stream(cache, l, s, length, seed);
 	cache->length = length;
 }
 

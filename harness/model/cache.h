@@ -53,12 +53,12 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 // Forgets all positions; memory stays.
 void cache_clear(struct cache *cache);
 // Random rows at positions 0..length-1, as if that many had been written: for timing, where values do not matter.
-void cache_fill_random(struct cache *cache, int length, uint64_t seed);
+void cache_fill(struct cache *cache, int length, uint64_t seed);
 
 // Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
 // long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
 // whole blocks (a multiple of DTYPE_BLOCK).
-void cache_repeat(struct cache *to, const struct cache *from, int n_layer, int length);
+void cache_repeat(struct cache *to, const struct cache *from, int length);
 
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).

@@ -12,7 +12,7 @@
 enum { GATE_PREFIX = 2 * DTYPE_BLOCK, GATE_STEPS = 8, GATE_TOKENS = GATE_PREFIX + GATE_STEPS };
 
 void decode_arm_of(
-        struct decode_arm *arm, const struct setup *setup, const struct decode_shape *shape, struct arena *arena)
+        struct decode_arm *arm, const struct setup *setup, const struct decode_point *shape, struct arena *arena)
 {
 	memset(arm, 0, sizeof(*arm));
 	arm->setup = *setup;
@@ -41,7 +41,7 @@ static int own_kv_heads(const struct family *family)
 }
 
 int decode_arm_reference(
-        struct decode_arm *arm, const struct setup *setup, const struct decode_shape *shape, struct arena *arena)
+        struct decode_arm *arm, const struct setup *setup, const struct decode_point *shape, struct arena *arena)
 {
 	const struct model_config *config = setup->model;
 	struct model_config own = *config;
@@ -59,12 +59,12 @@ int decode_arm_reference(
 	return setup->variant != reference.variant || config->n_kv_head != own.n_kv_head;
 }
 
-double decode_arm_cache_read_bytes(const struct decode_arm *arm, const struct decode_shape *shape)
+double decode_arm_cache_read_bytes(const struct decode_arm *arm, const struct decode_point *shape)
 {
 	return shape->batch * arm->footprint.cache_bytes;
 }
 
-double decode_arm_step_bytes(const struct decode_arm *arm, const struct decode_shape *shape)
+double decode_arm_step_bytes(const struct decode_arm *arm, const struct decode_point *shape)
 {
 	return arm->footprint.weight_read_bytes + shape->batch * arm->footprint.lookup_bytes +
 	       decode_arm_cache_read_bytes(arm, shape);
@@ -88,18 +88,19 @@ static double forward_bytes(const struct decode_arm *arm, int B, int T)
 	return tape.tensor_bytes + widest * sizeof(real);
 }
 
-double decode_arm_memory(const struct decode_arm *arm, const struct decode_shape *shape, int is_sharing)
+double decode_arm_memory(const struct decode_arm *arm, const struct decode_point *shape, int is_sharing)
 {
 	const struct footprint *f = &arm->footprint;
 	double weights = f->weight_bytes;
 	if (is_sharing) {
-		const struct attn_dims dims = model_attn_dims(&arm->config);
-		struct param_shape table[VARIANT_PARAMS];
-		const int n = arm->setup.variant->params(&dims, arm->setup.variant_config, table);
+		struct attn_dims dims = model_attn_dims(&arm->config);
 		weights = 0;
-		for (int i = 0; i < n; i++)
-			weights += (double)dims.n_layer * table[i].rows *
-			           (double)dtype_row_bytes(shape->weight_dtype, table[i].cols);
+		for (dims.layer = 0; dims.layer < dims.n_layer; dims.layer++) {
+			struct param_shape table[VARIANT_PARAMS];
+			const int n = arm->setup.variant->params(&dims, arm->setup.variant_config, table);
+			for (int i = 0; i < n; i++)
+				weights += table[i].rows * (double)dtype_row_bytes(shape->weight_dtype, table[i].cols);
+		}
 	}
 	const double steps =
 	        is_sharing ? 0
@@ -116,7 +117,7 @@ static int make_cache(
 	        capacity, arena, err);
 }
 
-int decode_arm_build(struct decode_arm *arm, const struct decode_arm *like, const struct decode_shape *shape,
+int decode_arm_build(struct decode_arm *arm, const struct decode_arm *like, const struct decode_point *shape,
         uint64_t seed, int n_thread, struct arena *arena, struct err *err)
 {
 	model_init(&arm->model, &arm->config, arm->setup.variant, arm->setup.variant_config, arena);
@@ -193,7 +194,7 @@ double decode_arm_prefill(struct decode_arm *arm, struct tape *tape, const int *
 
 void decode_arm_fill(struct decode_arm *arm, int context)
 {
-	cache_repeat(&arm->cache, &arm->prompt, arm->config.n_layer, context);
+	cache_repeat(&arm->cache, &arm->prompt, context);
 }
 
 double decode_arm_step(struct decode_arm *arm, struct tape *tape, const int *tokens)

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-struct decode_shape {
+struct decode_point {
 	int context, batch; // positions held before a step; sequences
 	int prompt;         // tokens whose prefill is timed, of one sequence; what is beyond them repeats them
 	enum dtype weight_dtype;
@@ -27,22 +27,22 @@ struct decode_arm {
 
 // Fills setup, config and footprint; nothing is allocated but from arena.
 void decode_arm_of(
-        struct decode_arm *arm, const struct setup *setup, const struct decode_shape *shape, struct arena *arena);
+        struct decode_arm *arm, const struct setup *setup, const struct decode_point *shape, struct arena *arena);
 // The reference of a point: grouped queries with the key and value heads that the family has itself (mha, where these
 // are all). 1, or 0 when the point is its own reference.
 int decode_arm_reference(
-        struct decode_arm *arm, const struct setup *setup, const struct decode_shape *shape, struct arena *arena);
+        struct decode_arm *arm, const struct setup *setup, const struct decode_point *shape, struct arena *arena);
 
 // Bytes that a step must read: weights once, rows of tables and the cache of each sequence.
-double decode_arm_step_bytes(const struct decode_arm *arm, const struct decode_shape *shape);
+double decode_arm_step_bytes(const struct decode_arm *arm, const struct decode_point *shape);
 // Bytes of cached rows among them.
-double decode_arm_cache_read_bytes(const struct decode_arm *arm, const struct decode_shape *shape);
+double decode_arm_cache_read_bytes(const struct decode_arm *arm, const struct decode_point *shape);
 // Bytes that an arm takes: weights (those outside attention are nothing where `is_sharing`), caches, and what one
 // forward of the prompt holds.
-double decode_arm_memory(const struct decode_arm *arm, const struct decode_shape *shape, int is_sharing);
+double decode_arm_memory(const struct decode_arm *arm, const struct decode_point *shape, int is_sharing);
 
 // Draws weights (like: another arm to share with, or NULL) and makes the caches. 0, or -1 with a message.
-int decode_arm_build(struct decode_arm *arm, const struct decode_arm *like, const struct decode_shape *shape,
+int decode_arm_build(struct decode_arm *arm, const struct decode_arm *like, const struct decode_point *shape,
         uint64_t seed, int n_thread, struct arena *arena, struct err *err);
 // Decoding against one long forward through the same kind of cache: the largest difference of logits, as a share of the
 // largest logit (of 1 where all are below).

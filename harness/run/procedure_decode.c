@@ -45,14 +45,14 @@ static const double free_share = 0.9;
 enum { PROBE_BYTES = 256 << 20, ROUNDS_LEAST = 6, CHECK_EVERY = 4, ROUNDS_MOST = 2000 };
 static const double shortest_s = 1e-3; // a sample lasts this long at least, several steps where one is shorter
 
-static struct decode_shape shape_of(const struct setup *setup)
+static struct decode_point shape_of(const struct setup *setup)
 {
 	const struct decode *c = setup->procedure_config;
 	const struct cache_config *cache = setup->cache;
 	int prompt = c->prompt < c->context ? c->prompt : c->context;
 	if (cache->k_scales == K_SCALES_CHANNEL && prompt > DTYPE_BLOCK)
 		prompt -= prompt % DTYPE_BLOCK;
-	return (struct decode_shape){c->context, c->batch, prompt, (enum dtype)c->weight_dtype};
+	return (struct decode_point){c->context, c->batch, prompt, (enum dtype)c->weight_dtype};
 }
 
 // --- what it takes ----------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ static double memory_of(const struct setup *setup)
 {
 	struct arena arena;
 	struct decode_arm arm, reference;
-	const struct decode_shape shape = shape_of(setup);
+	const struct decode_point shape = shape_of(setup);
 	arena_init(&arena, 1 << 16);
 	decode_arm_of(&arm, setup, &shape, &arena);
 	double bytes = decode_arm_memory(&arm, &shape, 0) + PROBE_BYTES;
@@ -104,7 +104,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 {
 	(void)err;
 	const struct decode *c = setup->procedure_config;
-	const struct decode_shape shape = shape_of(setup);
+	const struct decode_point shape = shape_of(setup);
 	if (c->batch < 1 || c->context < 1)
 		return 0; // admit refuses it
 	struct arena arena;
@@ -137,7 +137,7 @@ struct series {
 struct measurement {
 	const struct setup *setup;
 	const struct decode *options;
-	struct decode_shape shape;
+	struct decode_point shape;
 	struct run_log *log;
 	struct decode_arm arm[2];
 	int is_measured[N_ARM];
@@ -164,7 +164,7 @@ static int is_stopped(const struct measurement *m, double fraction)
 
 static int build(struct measurement *m, uint64_t seed, struct err *err)
 {
-	const struct decode_shape *shape = &m->shape;
+	const struct decode_point *shape = &m->shape;
 	decode_arm_of(&m->arm[ARM], m->setup, shape, &m->memory);
 	m->is_measured[ARM] = m->is_measured[PROBE] = 1;
 	m->is_measured[REFERENCE] = decode_arm_reference(&m->arm[REFERENCE], m->setup, shape, &m->memory);
@@ -303,7 +303,7 @@ static int decode(struct measurement *m)
 static void report_counts(struct measurement *m)
 {
 	const struct decode_arm *arm = &m->arm[ARM], *reference = &m->arm[m->is_measured[REFERENCE] ? REFERENCE : ARM];
-	const struct decode_shape *shape = &m->shape;
+	const struct decode_point *shape = &m->shape;
 	const double bytes = decode_arm_step_bytes(arm, shape), cache = decode_arm_cache_read_bytes(arm, shape),
 	             bytes_reference = decode_arm_step_bytes(reference, shape),
 	             cache_reference = decode_arm_cache_read_bytes(reference, shape),

@@ -45,7 +45,7 @@ static void near(double value, double figure, double share)
 static struct decode_arm arm_of(const char *model, const char *variant, int context, int batch)
 {
 	struct decode_arm arm;
-	const struct decode_shape shape = {context, batch, 1, DTYPE_BF16};
+	const struct decode_point shape = {context, batch, 1, DTYPE_BF16};
 	decode_arm_of(&arm, &load(model, variant, f16)->setup, &shape, &arena);
 	return arm;
 }
@@ -63,7 +63,7 @@ static void bytes_are_those_of_the_published_shapes(void **state UNUSED)
 	        {"family: mistral-7b", "name: gqa", 14.2e9, 131072}, // paper B: 14.2 GB
 	};
 	for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++) {
-		const struct decode_shape shape = {999, 3, 1, DTYPE_BF16};
+		const struct decode_point shape = {999, 3, 1, DTYPE_BF16};
 		const struct decode_arm arm = arm_of(figures[i].model, figures[i].variant, shape.context, shape.batch);
 		assert_true(arm.footprint.cache.per_token == figures[i].token);
 		assert_true(decode_arm_cache_read_bytes(&arm, &shape) == 3 * 1000 * figures[i].token);
@@ -79,7 +79,7 @@ static void eq_10_predicts_what_paper_b_prints(void **state UNUSED)
 	static const double printed[2][5] = {{1.06, 1.08, 1.10, 1.14, 1.19}, {1.09, 1.12, 1.17, 1.23, 1.31}};
 	for (int b = 0; b < 5; b++)
 		for (int r = 0; r < 2; r++) {
-			const struct decode_shape shape = {4095, batch[b], 1, DTYPE_BF16};
+			const struct decode_point shape = {4095, batch[b], 1, DTYPE_BF16};
 			const struct decode_arm base = arm_of("family: mistral-7b", "name: gqa", 4095, batch[b]);
 			// The paper thins keys alone; queries of our thin_keys are as thin, so W' is a little less.
 			const struct decode_arm thin = arm_of("family: mistral-7b",
@@ -92,7 +92,7 @@ static void eq_10_predicts_what_paper_b_prints(void **state UNUSED)
 
 static void a_point_refers_to_the_heads_of_its_family(void **state UNUSED)
 {
-	const struct decode_shape shape = {64, 1, 1, DTYPE_BF16};
+	const struct decode_point shape = {64, 1, 1, DTYPE_BF16};
 	struct decode_arm reference;
 	const struct setup *mqa = &load("family: llama-3.2-1b, n_kv_head: 1", "name: mqa", f16)->setup;
 	assert_true(decode_arm_reference(&reference, mqa, &shape, &arena));
@@ -156,7 +156,7 @@ static void arms_share_what_is_outside_attention(void **state UNUSED)
 {
 	struct decode_arm arm, reference;
 	struct err err = {0};
-	const struct decode_shape shape = {64, 1, 32, DTYPE_BF16};
+	const struct decode_point shape = {64, 1, 32, DTYPE_BF16};
 	const struct setup *setup = &load(small, "name: shared_kv", f16)->setup;
 	decode_arm_of(&arm, setup, &shape, &arena);
 	assert_true(decode_arm_reference(&reference, setup, &shape, &arena));
@@ -174,7 +174,7 @@ static void a_filled_context_repeats_the_prompt(void **state UNUSED)
 	enum { PROMPT = 32, COPIES = 3, B = 2 };
 	static const char *const types[] = {
 	        "", "cache: {k_dtype: f16, v_dtype: q8}\n", "cache: {k_dtype: q4, v_dtype: f16, k_scales: channel}\n"};
-	const struct decode_shape shape = {COPIES * PROMPT, B, PROMPT, DTYPE_F32};
+	const struct decode_point shape = {COPIES * PROMPT, B, PROMPT, DTYPE_F32};
 	struct tape tape = tape_of();
 	for (int i = 0; i < 3; i++) {
 		struct decode_arm arm;
@@ -217,7 +217,7 @@ static struct tensor *wrong_decode(struct attn *a)
 
 static void the_gate_finds_a_wrong_decode(void **state UNUSED)
 {
-	const struct decode_shape shape = {64, 1, 32, DTYPE_BF16};
+	const struct decode_point shape = {64, 1, 32, DTYPE_BF16};
 	struct tape tape = tape_of();
 	for (int i = 0; i < 2; i++) {
 		struct decode_arm arm;
