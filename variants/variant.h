@@ -82,7 +82,8 @@ struct attn {
 };
 
 // Hands the new rows (B, T, elements) of a stream to the cache and returns all S positions to attend to
-// (B, S, elements). Without a cache the new rows are all there is.
+// (B, S, elements). Without a cache the new rows are all there is. Its values may lie in another type, and x be NULL
+// (num/stored.h): only ops read it.
 struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows);
 // Position among those S of x_q's first row: what a causal mask is drawn from.
 int attn_q_position(const struct attn *a);

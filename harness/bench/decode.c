@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Decoding against the read bandwidth of the same second: a step must read its weights and the cached rows once, and
-// what else it does should cost nothing. Shapes are published ones with random weights. Prefill against the FMA peak.
+// what else it does should cost nothing. Shapes are published ones with random weights. The ceiling is the fraction of
+// the bandwidth that the FMA peak allows where a batch shares the weights. Prefill against the FMA peak.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,13 +46,14 @@ static void print_step(const struct arm *arm, const struct step_arm *a, double t
 {
 	const struct engine_cost cost = engine_count(a->engine, a->cache, a->depth);
 	const double bytes = cost.weight_bytes + cost.cache_bytes;
+	const double ceiling = fmin(1, bytes * arm->median / arm->worth_median / (cost.flops / fma_rate));
 	printf("  %-5s depth %4d  batch %d   %8.2f ms [%.2f, %.2f] n %ld%s  %7.2f tok/s  %7.1f MB weights %7.1f MB "
 	       "cache "
-	       " %5.1f GB/s   %.2f [%.2f, %.2f] of the bandwidth, %.2f of FMA peak",
+	       " %5.1f GB/s   %.2f [%.2f, %.2f] of the bandwidth, ceiling %.2f",
 	        dtype_name[a->engine->config.weights], a->depth, a->cache->B, arm->median * 1e3, arm->lo * 1e3,
 	        arm->hi * 1e3, arm->n, arm->is_reached ? "" : " (2 % not reached)", a->cache->B / arm->median,
 	        cost.weight_bytes / 1e6, cost.cache_bytes / 1e6, bytes / arm->median / 1e9, bytes / arm->worth_median,
-	        bytes / arm->worth_hi, bytes / arm->worth_lo, cost.flops / arm->median / fma_rate);
+	        bytes / arm->worth_hi, bytes / arm->worth_lo, ceiling);
 	bench_print_target(bytes / arm->worth_median, target, "");
 }
 

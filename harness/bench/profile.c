@@ -138,6 +138,22 @@ static void attention_backward(const struct exec *e, struct strided_out dq, stru
 	profile->attention_flops += attention_flops(shape, 1);
 }
 
+static void attention_stored(const struct exec *e, struct strided_out out, struct strided q, const struct stored *k,
+        const struct stored *v, const struct attention_shape *shape)
+{
+	const double start = clock_s();
+	backend_cpu.attention_stored(e, out, q, k, v, shape);
+	profile->spent_s[PROFILE_ATTENTION_FORWARD] += clock_s() - start;
+	profile->attention_flops += attention_flops(shape, 0);
+}
+
+static void linear_stored(const struct exec *e, const struct linear_stored *l)
+{
+	const double start = clock_s();
+	backend_cpu.linear_stored(e, l);
+	profile->spent_s[PROFILE_GEMM_FORWARD] += clock_s() - start;
+}
+
 const struct backend *profile_start(struct profile *to)
 {
 	static struct backend timed;
@@ -162,6 +178,8 @@ const struct backend *profile_start(struct profile *to)
 	timed.rope = rope;
 	timed.attention = attention;
 	timed.attention_backward = attention_backward;
+	timed.attention_stored = attention_stored;
+	timed.linear_stored = linear_stored;
 	timed.cross_entropy = cross_entropy;
 	timed.sum_squares = sum_squares;
 	timed.adam = adam;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Models from files of weights, and back: a Hugging Face folder, a GGUF file or a llama2.c .bin becomes a model of
-// variant mha, gqa or mqa, as its heads say. Which file is of which family, what its configuration means and how its
-// tensors lie is in the family's tables (model/family.h).
+// variant mha, gqa or mqa, as its heads say; a folder that model_save wrote one of the variant it was. Which file is of
+// which family, what its configuration means and how its tensors lie is in the family's tables (model/family.h).
 //
 //     struct pretrained p;
 //     if (model_load(&p, "models/gpt2", PRETRAINED_TO_READ, &arena, err))
@@ -36,8 +36,8 @@ int model_load(struct pretrained *p, const char *path, enum pretrained_use use, 
 void pretrained_close(struct pretrained *p);
 
 // Writes the model into the folder, which must exist, as model.safetensors and config.json of its family: the numbers
-// as they are, so that loading gives the same bits. 0, or -1 with the sentence why this model is none of the family's
-// (a variant or an option that its files cannot say).
+// as they are, so that loading gives the same bits. Another variant, or an option that the family's files cannot say,
+// stands in a section of our own there ("kvlab", own.c), and then only we can read it. 0, or -1 with a sentence.
 int model_save(const struct model *model, const struct family *family, const char *folder, struct err *err);
 
 // Whether two configs differ in an option that a model's function depends on.

@@ -50,10 +50,21 @@ tables_of()
 	return $bad
 }
 
+# A scale may need a corpus or a tokenizer that is not here: then the refusal says so, and nothing else is wrong.
+resolves()
+{
+	local missing="is not on this machine (set DATA\|: models/[a-z0-9.-]*: cannot be opened: No such file"
+	if ! "$KVLAB" plan "$1" --scale $2 >stdout 2>stderr && grep -q "$missing" stderr; then
+		skip "what it reads is not here" "$1 resolves at $2"
+	else
+		check_exit 0 "$1 resolves at $2" "$KVLAB" plan "$1" --scale $2
+	fi
+}
+
 for spec in "${specs[@]}"; do
 	name=$(basename "$spec" .yaml)
 	for scale in small paper; do
-		check_exit 0 "$name resolves at $scale" "$KVLAB" plan "$name" --scale $scale
+		resolves "$name" $scale
 	done
 	check_exit 0 "$name runs at smoke" "$KVLAB" run "$name" --scale smoke
 	check "$name prints a table" grep -q "^$name at scale smoke, seeds" stdout

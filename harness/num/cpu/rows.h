@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The two inner kernels of decoding: few vectors times rows as they lie in memory, in the type that they are kept in.
+// The inner kernels of decoding: few vectors times rows as they lie in memory, in the type that they are kept in.
 // Products with weights, scores and weighted averages are made of them. Twice compiled: with AVX2, FMA and F16C
 // (rows_avx2.c) and for any processor (rows_portable.c); which one runs is chosen at run time.
 //
@@ -25,6 +25,8 @@ struct row_kernels {
 	void (*dot[N_DTYPE])(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows);
 	// out (m, d) += w (m, n) rows
 	void (*sum[N_DTYPE])(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows);
+	// out (n, d) = rows
+	void (*copy[N_DTYPE])(real *out, ptrdiff_t ldo, const struct rows *rows);
 };
 
 extern const struct row_kernels rows_portable;

@@ -70,7 +70,7 @@ __attribute__((always_inline)) static inline vec load_part(
 	return block_load((const unsigned char *)half, 0, (struct scale){{0}}, type);
 }
 
-#include "harness/num/cpu/rows_template.h"
+#include "harness/num/cpu/rows_template.inc"
 
 const struct row_kernels rows_avx2 = {.name = "avx2", ROW_KERNELS_TABLE};
 #else

@@ -6,6 +6,11 @@
 #include "harness/num/cpu/half.h"
 #include "harness/num/cpu/vec.h"
 
+static inline vec once(vec x)
+{
+	return x;
+}
+
 struct scale {
 	float scale, least;
 };
@@ -61,7 +66,7 @@ __attribute__((always_inline)) static inline vec load_part(
 	return block_load(half, 0, (struct scale){0, 0}, type);
 }
 
-#include "harness/num/cpu/rows_template.h"
+#include "harness/num/cpu/rows_template.inc"
 
 const struct row_kernels rows_portable = {.name = "portable", ROW_KERNELS_TABLE};
 #else
