@@ -13,8 +13,31 @@ SELECT point_id, CASE variant WHEN 'mha' THEN 'QKV' WHEN 'mqa' THEN 'MQA' WHEN '
 	ELSE CASE WHEN n_group = 1 THEN 'Q-K=V' WHEN n_kv_head = 1 THEN 'Q-MQA' ELSE 'Q-GQA 1/' || n_group END END AS form
 FROM setting;
 
+-- A row per point and slice: its test loss less QKV's, seed by seed, and what that makes of the perplexity, with 95 % t
+-- intervals. `padded` compares with the paper, `packed` with others' work.
+CREATE VIEW projection_lm_change AS
+WITH loss AS (
+	SELECT p.scale, p.seed, p.point_id, s.form, substr(m.split, 6) AS slice, m.value
+	FROM planned_run p
+	CROSS JOIN projection_lm_setting s ON s.point_id = p.point_id
+	CROSS JOIN whole_metric m ON m.run_id = p.finished_id AND m.name = 'loss' AND m.split > 'test ' AND m.split < 'test!'
+	WHERE p.experiment = 'projection_lm'
+), grouped AS (
+	SELECT a.scale, a.point_id, a.slice, count(*) AS n_pair, avg(a.value - b.value) AS gain,
+		sqrt(max(0, sum((a.value - b.value) * (a.value - b.value)) - sum(a.value - b.value) * avg(a.value - b.value))
+			/ (count(*) - 1)) AS sd
+	FROM loss a JOIN loss b ON b.scale = a.scale AND b.seed = a.seed AND b.slice = a.slice AND b.form = 'QKV'
+	WHERE a.form <> 'QKV' GROUP BY a.scale, a.point_id, a.slice
+)
+SELECT scale, point_id, slice, n_pair, gain, sd * q975 / sqrt(n_pair) AS gain_half_width, exp(gain) - 1 AS change,
+	exp(gain) * sd * q975 / sqrt(n_pair) AS change_half_width,
+	CASE WHEN sd IS NULL THEN NULL WHEN abs(gain) <= sd * q975 / sqrt(n_pair) THEN 'cannot tell'
+		WHEN gain < 0 THEN 'better' ELSE 'worse' END AS verdict
+FROM grouped LEFT JOIN t_quantile ON df = min(n_pair - 1, 300);
+
 -- A row per point: means over its seeds with 95 % t intervals. padded, packed: test perplexity of documents and of windows;
--- saved: share of QKV's cache bytes; gain and change: against QKV, seed by seed.
+-- saved: share of QKV's cache bytes; change and verdict: of padded documents, as the paper has it; packed_change: of
+-- windows.
 CREATE VIEW projection_lm AS
 WITH base AS (
 	SELECT t.scale, t.point_id, t.cache_bytes_per_token FROM language_point t
@@ -25,8 +48,8 @@ WITH base AS (
 )
 SELECT s.form, padded.perplexity AS padded, padded.perplexity_half_width AS padded_half_width,
 	packed.perplexity AS packed, packed.perplexity_half_width AS packed_half_width,
-	1 - t.cache_bytes_per_token / base.cache_bytes_per_token AS saved, t.*, g.gain, g.gain_half_width, g.change,
-	g.change_half_width, g.verdict
+	1 - t.cache_bytes_per_token / base.cache_bytes_per_token AS saved, t.*, g.change, g.change_half_width, g.verdict,
+	h.change AS packed_change, h.change_half_width AS packed_change_half_width
 FROM language_point t
 CROSS JOIN projection_lm_setting s ON s.point_id = t.point_id
 LEFT JOIN base ON base.scale = t.scale
@@ -34,6 +57,8 @@ LEFT JOIN slice padded
 	ON padded.scale = t.scale AND padded.point_id = t.point_id AND padded.slice = 'documents=padded'
 LEFT JOIN slice packed
 	ON packed.scale = t.scale AND packed.point_id = t.point_id AND packed.slice = 'documents=packed'
-LEFT JOIN (SELECT * FROM language_pair WHERE experiment = 'projection_lm') g
-	ON g.scale = t.scale AND g.point_id = t.point_id AND g.base_id = base.point_id AND g.base_id <> g.point_id
+LEFT JOIN projection_lm_change g
+	ON g.scale = t.scale AND g.point_id = t.point_id AND g.slice = 'documents=padded'
+LEFT JOIN projection_lm_change h
+	ON h.scale = t.scale AND h.point_id = t.point_id AND h.slice = 'documents=packed'
 WHERE t.experiment = 'projection_lm';

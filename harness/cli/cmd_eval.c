@@ -32,7 +32,8 @@ enum { CONTEXT_MOST = 1024 };
 struct given_text {
 	const char *name;
 	struct token_ids ids;
-	size_t n_byte; // that the ids decode to
+	size_t n_byte;   // that the ids decode to
+	size_t n_prefix; // ids before them that the tokenizer puts before any text
 };
 
 // A corpus by name: its test part.
@@ -61,6 +62,7 @@ static int read_text(struct given_text *text, const struct subject *s, int n_mos
 	struct encoder *encoder = encoder_new(s->tokenizer);
 	int rc = encoder_run(encoder, "", 0, ENCODE_TEMPLATE, &text->ids, err);
 	encoder_free(encoder);
+	text->n_prefix = text->ids.n;
 	if (!rc && option_set(corpora, &corpus, "corpus", text->name, &no_name) == 0 && corpus != CORPUS_FILE)
 		rc = read_corpus(text, (enum corpus_id)corpus, s, err);
 	else if (!rc)
@@ -170,6 +172,7 @@ static int measure(struct subject *s, struct model *reference, const struct give
 	        .cache = &s->cache,
 	        .reference = reference,
 	        .n_byte = (double)text->n_byte,
+	        .n_prefix = (long)text->n_prefix,
 	        .tick = show_progress,
 	        .tick_context = &progress};
 	progress_init(&progress, "tokens", (double)text->ids.n, 0);

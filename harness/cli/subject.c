@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 20, WORD = 64 };
+enum { CHUNK = 1 << 20, WORD = 64, THREADS_MOST = 256 };
 
 // "k=q8,v=q8,scales=channel"; the options' own names will do as well.
 static int parse_cache(struct cache_config *config, const char *text, const char *command, struct err *err)
@@ -64,8 +64,8 @@ int subject_open(struct subject *s, const char *path, const struct cli_args *arg
 	if (parse_cache(&s->cache, cli_text(args, "cache", ""), args->command->name, err))
 		return -1;
 	s->n_thread = cli_int(args, "threads", (int)sysconf(_SC_NPROCESSORS_ONLN));
-	if (s->n_thread < 1)
-		return err_set(err, "%s: option '--threads' needs at least 1", args->command->name);
+	if (s->n_thread < 1 || s->n_thread > THREADS_MOST)
+		return err_set(err, "%s: option '--threads' takes 1 to %d", args->command->name, THREADS_MOST);
 	arena_init(&s->arena, CHUNK);
 	if (model_load(&s->p, path, PRETRAINED_TO_READ, &s->arena, err) == 0) {
 		s->tokenizer_path = cli_text(args, "tokenizer", tokenizer_place(path, &s->arena));

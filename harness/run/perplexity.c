@@ -224,7 +224,7 @@ static struct perplexity result_of(const struct work *w)
 	r.perplexity.mean = exp(r.loss.mean);
 	r.perplexity.standard_error = r.perplexity.mean * r.loss.standard_error;
 	if (w->config->n_byte > 0)
-		r.bits_per_byte = r.loss.mean / M_LN2 * (double)w->n_id / w->config->n_byte;
+		r.bits_per_byte = r.loss.mean / M_LN2 * (double)(w->n_id - w->config->n_prefix) / w->config->n_byte;
 	if (w->config->reference) {
 		r.reference_loss = sum.reference_loss / n;
 		r.kl = estimate_of(w, offsetof(struct score, kl));

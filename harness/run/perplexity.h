@@ -26,6 +26,7 @@ struct perplexity_config {
 	const struct cache_config *cache;
 	struct model *reference; // of the same vocabulary; NULL: none. May be the model itself
 	double n_byte;           // of the text that was tokenised; 0: unknown
+	long n_prefix;           // ids at the front that stand for no byte of it (what a tokenizer puts before a text)
 	// Called now and then with tokens scored so far; may be NULL.
 	void (*tick)(void *context, long done, long total);
 	void *tick_context;

@@ -62,7 +62,8 @@ static void numbers_are_those_of_transformers(void **state UNUSED)
 		        .stride = g->stride,
 		        .n_thread = 1,
 		        .reference = &reference.model,
-		        .n_byte = 3 * (double)g->n_id};
+		        .n_byte = 3 * (double)(g->n_id - 2),
+		        .n_prefix = 2};
 		const struct perplexity r = measure(&model.model, g->n_id, &config);
 		assert_int_equal(r.n_window, g->n_window);
 		assert_int_equal(r.n_block, g->n_block);
