@@ -5,9 +5,10 @@
 // text (text, documents: packed). All is measured through what the `cache` section stores.
 //
 // Metrics have the split of what they are of: `base`, `converted` (not tuned), `tuned` (steps > 0), `dense` (rank_kept:
-// false: tuned, before it is cut again) with loss, loss_error, perplexity, and kl (base || it), agreement (same most
-// likely token). What the run ends with is also `test`, so that the views of language models apply. `validation` is the
-// curve: the loss before tuning (step 0) and at about log-spaced steps; n_tuned_token at the same steps.
+// false: tuned, before it is cut again) with loss, loss_error, perplexity, and against the base kl (base || it), excess
+// (of the loss, by the same tokens), both with errors, and agreement (same most likely token). What the run ends with
+// is also `test`, so that the views of language models apply. `validation` is the curve: the loss before tuning (step
+// 0) and at about log-spaced steps; n_tuned_token at the same steps.
 //
 // rank_kept: true trains the factors. false does as the authors' code: the product of the factors is one dense matrix,
 // trained without a rank constraint; `tuned` is what is left after it is cut to the same rank again, `dense` what it
@@ -94,10 +95,15 @@ static int check(const struct setup *setup, struct err *err)
 	const struct recover *c = setup->procedure_config;
 	const struct task_shape shape = setup->task->shape(setup->task_config);
 	const struct task_data data = {.task = setup->task, .config = setup->task_config, .batch = c->batch};
+	const struct model_config *model = setup->model;
+	const struct model_conversion conversion = {
+	        .variant = setup->variant, .config = setup->variant_config, .how = c->how};
 	if (!shape.is_partitioned || shape.n_slice > 1 || shape.target_from || shape.n_target != shape.T)
 		return err_set(err, "recover needs running text (task: {name: text, documents: packed})");
-	if (!setup->variant->convert)
-		return err_set(err, "nothing is converted to variant '%s'", setup->variant->name);
+	if (shape.T > model->n_ctx)
+		return err_set(err, "sequences of the task are longer than n_ctx %d", model->n_ctx);
+	if (model_convert_check(model, &conversion, err))
+		return -1;
 	if (c->warmup > c->steps)
 		return err_set(err, "a warm-up of %d steps does not fit into steps %d", c->warmup, c->steps);
 	if (c->lr_floor > c->lr)
@@ -121,10 +127,12 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 {
 	(void)err;
 	const struct recover *c = setup->procedure_config;
-	const struct model_config *model = setup->model;
-	const struct attn_dims dims = model_attn_dims(model);
+	struct model_config model = model_convert_config(setup->model, &c->how);
+	const struct attn_dims dims = model_attn_dims(&model);
 	const struct task_shape shape = setup->task->shape(setup->task_config);
-	const struct step_cost step = trainer_count(setup, c->batch);
+	struct setup made = *setup;
+	made.model = &model;
+	const struct step_cost step = trainer_count(&made, c->batch);
 	const double sequence = step.forward.flops / c->batch;
 	int n_curve = 1;
 	for (long s = 1; s <= c->steps; s += s / 2 + 1)
@@ -188,10 +196,17 @@ static int measure(struct recovery *r, struct model *model, const char *split, c
 	run_log_metric(r->log, "perplexity", split, -1, p->perplexity.mean);
 	if (isfinite(p->loss.standard_error))
 		run_log_metric(r->log, "loss_error", split, -1, p->loss.standard_error);
-	if (how.reference) {
-		run_log_metric(r->log, "kl", split, -1, p->kl.mean);
-		run_log_metric(r->log, "agreement", split, -1, p->agreement);
+	if (!how.reference) {
+		run_log_metric(r->log, "n_block", split, -1, (double)p->n_block);
+		return 0;
 	}
+	run_log_metric(r->log, "kl", split, -1, p->kl.mean);
+	run_log_metric(r->log, "excess", split, -1, p->excess.mean);
+	run_log_metric(r->log, "agreement", split, -1, p->agreement);
+	if (isfinite(p->kl.standard_error))
+		run_log_metric(r->log, "kl_error", split, -1, p->kl.standard_error);
+	if (isfinite(p->excess.standard_error))
+		run_log_metric(r->log, "excess_error", split, -1, p->excess.standard_error);
 	return 0;
 }
 
