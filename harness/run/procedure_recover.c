@@ -28,7 +28,7 @@ enum { NAMES_TEXT = 128 };
 struct recover {
 	struct base_config base;
 	struct attn_conversion how;
-	int n_calibration;
+	int n_calibration, n_train;
 	int steps, batch, warmup, schedule, rank_kept;
 	double lr, lr_floor, beta2, weight_decay, clip;
 	char train_only[NAMES_TEXT];
@@ -50,6 +50,8 @@ static const struct option options[] = {
         {"n_calibration", OPTION_INT, FIELD(n_calibration), "64", 1, 1 << 20, NULL,
                 "training sequences of the calibration text (whiten, ranks: energy and fisher)"},
         {"steps", OPTION_INT, FIELD(steps), "0", 0, 1 << 30, NULL, "fine-tuning steps; 0: none"},
+        {"n_train", OPTION_INT, FIELD(n_train), "0", 0, 1 << 30, NULL,
+                "training sequences that are tuned on, used again each epoch; 0: all of the text"},
         {"train_only", OPTION_TEXT, FIELD(train_only), "", 0, NAMES_TEXT, NULL,
                 "parameters that are tuned, 'w_q b_q w_latent w_up': names as in a saved model, without the layer; "
                 "empty: all"},
@@ -94,7 +96,8 @@ static int check(const struct setup *setup, struct err *err)
 {
 	const struct recover *c = setup->procedure_config;
 	const struct task_shape shape = setup->task->shape(setup->task_config);
-	const struct task_data data = {.task = setup->task, .config = setup->task_config, .batch = c->batch};
+	const struct task_data data = {
+	        .task = setup->task, .config = setup->task_config, .n_train = c->n_train, .batch = c->batch};
 	const struct model_config *model = setup->model;
 	const struct model_conversion conversion = {
 	        .variant = setup->variant, .config = setup->variant_config, .how = c->how};
@@ -110,6 +113,8 @@ static int check(const struct setup *setup, struct err *err)
 		return err_set(err, "lr_floor %g is above lr %g", c->lr_floor, c->lr);
 	if (!c->rank_kept && (setup->variant->is_plain || !c->steps))
 		return err_set(err, "rank_kept: false needs steps, and a variant that has a rank");
+	if (!c->rank_kept && c->how.ranks != RANKS_UNIFORM)
+		return err_set(err, "rank_kept: false makes matrices of one rank: set ranks to uniform");
 	if (c->stride > shape.T)
 		return err_set(err, "stride %d is longer than the windows of %d tokens", c->stride, shape.T);
 	if (c->n_validation > shape.n_validation || c->n_test > shape.n_test || c->n_calibration > shape.n_train)
@@ -278,6 +283,7 @@ static int tune(struct recovery *r, struct trainer *t, const struct model *start
 	if (trainer_init_from(t, &setup, &optimizer, c->batch, r->seed, r->n_thread, start,
 	            *c->train_only ? c->train_only : NULL, r->err))
 		return -1;
+	t->data.n_train = c->n_train;
 	run_log_metric(r->log, "n_param_tuned", "count", -1, (double)t->model.n_trained);
 	report_curve(r, t, 0);
 	double ticked_s = 0;

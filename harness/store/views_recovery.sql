@@ -18,6 +18,7 @@ WITH pivot AS (
 		max(value) FILTER (WHERE m.name = 'agreement' AND split = 'converted') AS agreement,
 		max(value) FILTER (WHERE m.name = 'perplexity' AND split = 'dense') AS dense_perplexity,
 		max(value) FILTER (WHERE m.name = 'perplexity' AND split = 'tuned') AS tuned_perplexity,
+		max(value) FILTER (WHERE m.name = 'excess_error' AND split = 'tuned') AS tuned_excess_error,
 		max(value) FILTER (WHERE m.name = 'n_block' AND split = 'base') AS n_block,
 		max(value) FILTER (WHERE m.name = 'cache_bytes_per_token' AND split = 'base') AS base_cache_bytes,
 		max(value) FILTER (WHERE m.name = 'key_bytes_per_token' AND split = 'base') AS base_key_bytes,
@@ -33,12 +34,14 @@ WITH pivot AS (
 SELECT pivot.*, key_bytes / base_key_bytes AS key_share, cache_bytes / base_cache_bytes AS cache_share,
 	converted_perplexity / base_perplexity - 1 AS converted_change,
 	converted_perplexity / base_perplexity * converted_excess_error * q975 AS converted_change_half_width,
+	tuned_perplexity / base_perplexity - 1 AS tuned_change,
+	tuned_perplexity / base_perplexity * tuned_excess_error * q975 AS tuned_change_half_width,
 	kl_error * q975 AS kl_half_width
 FROM pivot LEFT JOIN t_quantile ON df = min(n_block - 1, 300);
 
 -- A row per point: means over its seeds. What is not tuned differs between seeds by nothing but the choice of a
--- calibration text, if by that, so the half widths of a conversion are those of the test text (95 %, over blocks of it),
--- and those of tuned are over seeds (95 % t intervals, NULL below two).
+-- calibration text, if by that, so half widths of changes against the base are those of the test text (95 %, over blocks of
+-- it); that of tuned_perplexity is over seeds (95 % t interval, NULL below two).
 CREATE VIEW recovered_point AS
 WITH grouped AS (
 	SELECT experiment, scale, point_id, min(ordinal) AS ordinal, label, count(*) AS n_planned,
@@ -51,6 +54,7 @@ WITH grouped AS (
 		avg(tuned_perplexity) AS tuned_perplexity,
 		sqrt(max(0, sum(tuned_perplexity * tuned_perplexity) - sum(tuned_perplexity) * avg(tuned_perplexity))
 			/ (count(tuned_perplexity) - 1)) AS tuned_sd,
+		avg(tuned_change) AS tuned_change, avg(tuned_change_half_width) AS tuned_change_half_width,
 		avg(key_share) AS key_share, avg(cache_share) AS cache_share,
 		avg(key_bytes) AS key_bytes, avg(cache_bytes) AS cache_bytes, avg(base_key_bytes) AS base_key_bytes,
 		avg(base_cache_bytes) AS base_cache_bytes, avg(n_param) AS n_param, avg(base_n_param) AS base_n_param,
