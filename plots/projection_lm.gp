@@ -3,7 +3,7 @@
 # Data `ours`: form (_ for spaces), cache (% of QKV's), change (%), lo, hi. Data `paper`: form, cache, change.
 load 'plots/style.gp'
 spaced(text) = strlen(text) == 0 ? '' : (text[1:1] eq '_' ? ' ' : text[1:1]).spaced(text[2:*])
-set lmargin at screen 0.085
+set lmargin at screen 0.115
 set rmargin at screen 0.97
 set tmargin at screen 0.90
 set bmargin at screen 0.145

@@ -11,7 +11,7 @@ set bmargin at screen 0.145
 set format y '%+.0f %%'
 set arrow 1 from graph 0, first 0 to graph 1, first 0 nohead ls 9
 set offsets graph 0.05, graph 0.05, graph 0.08, graph 0.05
-set lmargin at screen 0.09
+set lmargin at screen 0.115
 set rmargin at screen 0.49
 set logscale x 2
 set xtics ('1/32' 1./32, '1/16' 1./16, '1/8' 1./8, '1/4' 1./4, '1/2' 1./2, '1' 1)
@@ -24,7 +24,7 @@ plot ours_file using (column('share')):(column('change')):(column('lo')):(column
 	paper_file using (column('share')):(column('change')) with linespoints ls 2 title 'paper B, Table 14'
 unset label 1
 unset logscale
-set lmargin at screen 0.58
+set lmargin at screen 0.615
 set rmargin at screen 0.97
 set xtics auto
 set xrange [0.2:1.15]

@@ -6,7 +6,8 @@ set lmargin at screen 0.09
 set rmargin at screen 0.80
 set tmargin at screen 0.90
 set bmargin at screen 0.145
-set offsets graph 0.05, graph 0.05, graph 0.05, graph 0.05
+set logscale xy
+set format '%g'
 set xlabel "ceiling of the gain, (W + T c) / (W + T c')" offset 0, 0.2
 set ylabel 'measured gain over the published design' offset 0.5, 0
 set key at screen 0.985, 0.90 top right Left reverse noenhanced

@@ -17,7 +17,7 @@ unset label 101
 set logscale x 2
 set logscale y
 set format y '%g'
-set offsets graph 0.05, graph 0.05, graph 0.05, graph 0.05
+set offsets graph 0.05, graph 0.05, 0, 0
 do for [p = 1:n_panel] {
 	panel = word(panels, p)
 	blocks = blocks_of(ours_panel, panel)
