@@ -49,11 +49,12 @@ static int to_real(const char *text, double *value)
 	return number_parse(value, text) || !isfinite(*value) || *value < 0 ? -1 : 0;
 }
 
-// One "--name", "--name=value" or "--name value"; *at is moved past what was used.
+// One "--name", "--name=value", "--name value" or "-n value" (an option of one letter); *at is moved past what was
+// used.
 static int parse_option(struct cli_args *args, int argc, char **argv, int *at, struct err *err)
 {
 	const struct command *command = args->command;
-	const char *word = argv[*at] + 2;
+	const char *word = argv[*at] + 1 + (argv[*at][1] == '-');
 	size_t length = strcspn(word, "=");
 	const char *value = word[length] ? word + length + 1 : NULL;
 	int row = row_of(command, word, length), number;
@@ -97,7 +98,8 @@ int cli_parse(struct cli_args *args, const struct command *command, int argc, ch
 		char *word = argv[i];
 		if (!only_positional && strcmp(word, "--") == 0) {
 			only_positional = 1;
-		} else if (!only_positional && strncmp(word, "--", 2) == 0) {
+		} else if (!only_positional && word[0] == '-' &&
+		           (word[1] == '-' || (word[1] && !word[2] && row_of(command, word + 1, 1) >= 0))) {
 			if (parse_option(args, argc, argv, &i, err))
 				return -1;
 		} else if (!only_positional && word[0] == '-' && word[1]) {

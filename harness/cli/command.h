@@ -36,7 +36,7 @@ enum cli_type {
 
 // A table ends with a row whose name is NULL. `--help` is added to every command.
 struct cli_option {
-	const char *name; // without the dashes: "scale"
+	const char *name; // without the dashes: "scale"; of one letter: -o
 	enum cli_type type;
 	const char *value; // how help calls the value: "SCALE"; NULL for a flag
 	const char *help;  // one line, with the default

@@ -44,8 +44,8 @@ static void print_command_help(const struct command *command)
 	const char *gap = "\n";
 	for (const struct cli_option *o = command->options; o && o->name; o++) {
 		char left[64];
-		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->type == CLI_FLAG ? "" : " ",
-		        o->type == CLI_FLAG ? "" : o->value);
+		snprintf(left, sizeof(left), "%s%s%s%s", o->name[1] ? "--" : "-", o->name,
+		        o->type == CLI_FLAG ? "" : " ", o->type == CLI_FLAG ? "" : o->value);
 		printf("%s  %-22s %s\n", gap, left, o->help);
 		gap = "";
 	}

@@ -31,8 +31,7 @@ static int parse_cache(struct cache_config *config, const char *text, const char
 	return cache_check(config, err);
 }
 
-// Beside a file of weights, or in its folder.
-static const char *tokenizer_place(const char *path, struct arena *arena)
+const char *subject_tokenizer_place(const char *path, struct arena *arena)
 {
 	struct stat info;
 	const char *slash = strrchr(path, '/');
@@ -68,7 +67,7 @@ int subject_open(struct subject *s, const char *path, const struct cli_args *arg
 		return err_set(err, "%s: option '--threads' takes 1 to %d", args->command->name, THREADS_MOST);
 	arena_init(&s->arena, CHUNK);
 	if (model_load(&s->p, path, PRETRAINED_TO_READ, &s->arena, err) == 0) {
-		s->tokenizer_path = cli_text(args, "tokenizer", tokenizer_place(path, &s->arena));
+		s->tokenizer_path = cli_text(args, "tokenizer", subject_tokenizer_place(path, &s->arena));
 		if (open_tokenizer(s, s->tokenizer_path, err) == 0)
 			return 0;
 		subject_close(s);

@@ -30,6 +30,8 @@ struct subject {
 // message and nothing open.
 int subject_open(struct subject *s, const char *path, const struct cli_args *args, struct err *err);
 void subject_close(struct subject *s);
+// Where a model's tokenizer is looked for: beside a file of weights, or in its folder.
+const char *subject_tokenizer_place(const char *path, struct arena *arena);
 #ifdef __cplusplus
 }
 #endif

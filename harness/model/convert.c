@@ -64,38 +64,51 @@ static int is_plain(const struct model *m)
 	return m->variant->is_plain;
 }
 
-static int check(
-        const struct model *in, const struct model_config *config, const struct model_conversion *c, struct err *err)
+struct model_config model_convert_config(const struct model_config *from, const struct attn_conversion *how)
+{
+	struct model_config config = *from;
+	if (how->n_kv_head)
+		config.n_kv_head = how->n_kv_head;
+	return config;
+}
+
+int model_convert_check(const struct model_config *from, const struct model_conversion *c, struct err *err)
 {
 	const struct variant *v = c->variant;
-	const struct attn_dims dims = model_attn_dims(config);
+	const struct model_config config = model_convert_config(from, &c->how);
+	const struct attn_dims dims = model_attn_dims(&config);
+	if (!v->convert)
+		return err_set(err, "variant '%s' cannot be made of a trained model", v->name);
+	if (config.n_kv_head < 1 || from->n_kv_head % config.n_kv_head)
+		return err_set(err, "n_kv_head must divide the model's %d key heads, which %d does not",
+		        from->n_kv_head, config.n_kv_head);
+	if (v->check && v->check(&dims, c->config, err))
+		return -1;
+	if (v->convert(&dims, c->config, &c->how, NULL, NULL, err))
+		return -1;
+	return c->how.ranks != RANKS_UNIFORM ? convert_check_ranks(&config, c, err) : 0;
+}
+
+static int check(const struct model *in, const struct model_conversion *c, struct err *err)
+{
 	if (!is_plain(in))
 		return err_set(err,
 		        "a conversion begins with separate queries, keys and values (mha, gqa or mqa), not with "
 		        "variant '%s'",
 		        in->variant->name);
-	if (!v->convert)
-		return err_set(err, "variant '%s' cannot be made of a trained model", v->name);
 	if (c->how.whiten && !c->calibration)
 		return err_set(err, "whiten needs a calibration text");
-	if (config->n_kv_head < 1 || in->config.n_kv_head % config->n_kv_head)
-		return err_set(err, "n_kv_head must divide the model's %d key heads, which %d does not",
-		        in->config.n_kv_head, config->n_kv_head);
 	if (c->how.ranks == RANKS_FISHER && !(c->calibration && c->calibration->fisher))
 		return err_set(err, "ranks: fisher needs a calibration text");
-	if (v->check && v->check(&dims, c->config, err))
-		return -1;
-	return v->convert(&dims, c->config, &c->how, NULL, NULL, err);
+	return model_convert_check(&in->config, c, err);
 }
 
 int model_convert(struct model *out, const struct model *in, const struct model_conversion *c, struct arena *arena,
         struct err *err)
 {
-	struct model_config config = in->config;
+	const struct model_config config = model_convert_config(&in->config, &c->how);
 	const void *setting = c->config;
-	if (c->how.n_kv_head)
-		config.n_kv_head = c->how.n_kv_head;
-	if (check(in, &config, c, err))
+	if (check(in, c, err))
 		return -1;
 	if (c->how.ranks != RANKS_UNIFORM)
 		setting = convert_share_ranks(in, &config, c, arena, err);

@@ -21,6 +21,10 @@ struct model_conversion {
 // or -1 with the sentence why it cannot be done; everything is checked before anything is computed.
 int model_convert(struct model *out, const struct model *in, const struct model_conversion *conversion,
         struct arena *arena, struct err *err);
+// What can be said without the model itself: `from` is its configuration; calibration is not looked at. 0, or -1.
+int model_convert_check(const struct model_config *from, const struct model_conversion *conversion, struct err *err);
+// The configuration of the result.
+struct model_config model_convert_config(const struct model_config *from, const struct attn_conversion *how);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,8 @@ void convert_pool_heads(struct attn_source *source, const struct attn_dims *dims
 // Layer `layer` of m; memory of all of it from arena.
 struct attn_source convert_source(
         const struct model *m, int layer, const struct calibration *calibration, struct arena *arena);
+// 0, or -1 with the sentence why ranks cannot be shared out so.
+int convert_check_ranks(const struct model_config *config, const struct model_conversion *c, struct err *err);
 // The setting with a rank for each layer, as how.ranks says; NULL with the sentence why not.
 void *convert_share_ranks(const struct model *in, const struct model_config *config, const struct model_conversion *c,
         struct arena *arena, struct err *err);

@@ -69,28 +69,40 @@ static int write_ranks(char text[KEY_RANKS], const struct worth *w, int n_layer,
 	return n < KEY_RANKS ? 0 : err_set(err, "the ranks of %d layers do not fit in a setting", n_layer);
 }
 
+// What a step of ranks is: a number for each latent, or a pair where they turn.
+static int rank_step(const struct key_latents *given)
+{
+	return given->n * (given->d_rope ? 2 : 1);
+}
+
+int convert_check_ranks(const struct model_config *config, const struct model_conversion *c, struct err *err)
+{
+	const struct attn_dims dims = model_attn_dims(config);
+	const struct key_latents_config *setting = c->config;
+	if (!c->variant->options || !option_find(c->variant->options, "ranks"))
+		return err_set(err, "variant '%s' has no ranks that layers could share out", c->variant->name);
+	if (*setting->ranks)
+		return err_set(err, "the ranks of layers are given already: leave one of the two out");
+	if (setting->d_rope)
+		return err_set(
+		        err, "layers that share out their ranks turn as many numbers as they get: set d_rope to 0");
+	const struct key_latents given = key_latents(&dims, setting);
+	if (setting->d_select % rank_step(&given))
+		return err_set(err, "ranks go in steps of %d here, and d_select %d is no multiple of it",
+		        rank_step(&given), setting->d_select);
+	return 0;
+}
+
 void *convert_share_ranks(const struct model *in, const struct model_config *config, const struct model_conversion *c,
         struct arena *arena, struct err *err)
 {
 	const struct attn_dims dims = model_attn_dims(config);
 	const int n_layer = dims.n_layer;
 	char text[KEY_RANKS];
-	if (!option_find(c->variant->options, "ranks"))
-		return err_set(err, "variant '%s' has no ranks that layers could share out", c->variant->name), NULL;
 	struct key_latents_config *setting = arena_alloc(arena, c->variant->config_bytes);
 	memcpy(setting, c->config, c->variant->config_bytes);
-	if (*setting->ranks)
-		return err_set(err, "the ranks of layers are given already: leave one of the two out"), NULL;
-	if (setting->d_rope)
-		return err_set(err,
-		               "layers that share out their ranks turn as many numbers as they get: set d_rope to 0"),
-		       NULL;
 	const struct key_latents given = key_latents(&dims, setting);
-	const int step = given.n * (given.d_rope ? 2 : 1), widest = dims.n_kv_head * dims.d_head;
-	if (setting->d_select % step)
-		return err_set(err, "ranks go in steps of %d here, and d_select %d is no multiple of it", step,
-		               setting->d_select),
-		       NULL;
+	const int step = rank_step(&given), widest = dims.n_kv_head * dims.d_head;
 	struct key_latents_config whole = *setting;
 	whole.d_select = (given.n == 1 && widest > dims.d_model ? dims.d_model : widest) / step * step;
 	const struct key_latents full = key_latents(&dims, &whole);

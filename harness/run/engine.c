@@ -33,6 +33,16 @@ void engine_init(struct engine *e, const struct engine_config *config)
 	arena_release(&drawn);
 }
 
+void engine_init_around(struct engine *e, const struct model *model, int n_thread)
+{
+	*e = (struct engine){.config = {.n_thread = n_thread}, .model = *model};
+	arena_init(&e->memory, CHUNK);
+	arena_init(&e->step, CHUNK);
+	arena_init(&e->scratch, CHUNK);
+	e->tape =
+	        (struct tape){.backend = &backend_cpu, .n_thread = n_thread, .step = &e->step, .scratch = &e->scratch};
+}
+
 void engine_release(struct engine *e)
 {
 	arena_release(&e->memory);

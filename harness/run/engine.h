@@ -25,6 +25,8 @@ struct engine {
 };
 
 void engine_init(struct engine *e, const struct engine_config *config);
+// Around a model that is there, which must outlive it.
+void engine_init_around(struct engine *e, const struct model *model, int n_thread);
 void engine_release(struct engine *e);
 // A cache for B sequences of up to capacity positions, memory from arena: 0, or -1 with the sentence why not.
 int engine_cache(const struct engine *e, struct cache *cache, const struct cache_config *config, int B, int capacity,

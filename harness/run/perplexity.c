@@ -22,7 +22,7 @@ struct window {
 
 // What one token, or the tokens of one block, come to.
 struct score {
-	double loss, reference_loss, kl;
+	double loss, reference_loss, excess, kl;
 	long n, agree;
 };
 
@@ -124,7 +124,10 @@ static void score_beside(struct work *w, int m, struct tensor *logits, struct te
 #pragma omp parallel for num_threads(w->tape.n_thread) if (w->tape.n_thread > 1) schedule(static)
 	for (int i = 0; i < m; i++) {
 		const real *x = logits->x + (ptrdiff_t)i * n, *r = reference->x + (ptrdiff_t)i * n;
-		w->score[i] = (struct score){.loss = loss[i], .reference_loss = reference_loss[i], .n = 1};
+		w->score[i] = (struct score){.loss = loss[i],
+		        .reference_loss = reference_loss[i],
+		        .excess = loss[i] - reference_loss[i],
+		        .n = 1};
 		// A loss is the log of the sum less the target's logit.
 		compare_row(&w->score[i], x, loss[i] + (double)x[w->targets[i]], r,
 		        reference_loss[i] + (double)r[w->targets[i]], n);
@@ -136,6 +139,7 @@ static void add_score(struct score *sum, const struct score *part)
 {
 	sum->loss += part->loss;
 	sum->reference_loss += part->reference_loss;
+	sum->excess += part->excess;
 	sum->kl += part->kl;
 	sum->n += part->n;
 	sum->agree += part->agree;
@@ -219,6 +223,7 @@ static struct perplexity result_of(const struct work *w)
 	        .accuracy = (double)w->hits / n,
 	        .bits_per_byte = NAN,
 	        .reference_loss = NAN,
+	        .excess = {NAN, NAN},
 	        .kl = {NAN, NAN},
 	        .agreement = NAN};
 	r.perplexity.mean = exp(r.loss.mean);
@@ -227,6 +232,7 @@ static struct perplexity result_of(const struct work *w)
 		r.bits_per_byte = r.loss.mean / M_LN2 * (double)(w->n_id - w->config->n_prefix) / w->config->n_byte;
 	if (w->config->reference) {
 		r.reference_loss = sum.reference_loss / n;
+		r.excess = estimate_of(w, offsetof(struct score, excess));
 		r.kl = estimate_of(w, offsetof(struct score, kl));
 		r.agreement = (double)sum.agree / n;
 	}

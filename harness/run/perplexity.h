@@ -43,9 +43,10 @@ struct perplexity {
 	double bits_per_byte;            // loss / ln 2 times tokens per byte of the text; NAN where bytes are unknown
 	double accuracy;                 // share of tokens that were the most likely one
 	// NAN without a reference.
-	double reference_loss; // nats a token
-	struct estimate kl;    // KL(reference || model), nats a token
-	double agreement;      // share of tokens where both have the same most likely one
+	double reference_loss;  // nats a token
+	struct estimate excess; // loss less the reference's, nats a token: pairs, so its error is the smaller one
+	struct estimate kl;     // KL(reference || model), nats a token
+	double agreement;       // share of tokens where both have the same most likely one
 };
 
 // 0, or -1 with the sentence why this cannot be measured: windows beyond the model's positions, a token beyond its

@@ -16,6 +16,10 @@ static const char views_language_sql[] =
 #include "generated/views_language.inc"
         ;
 
+static const char views_recovery_sql[] =
+#include "generated/views_recovery.inc"
+        ;
+
 enum { T_QUANTILE_ROWS = 300 };
 
 static int fill_t_quantile(struct store *store, struct err *err)
@@ -42,6 +46,7 @@ const struct migration store_migrations[] = {
         {2, metric_of_run_sql, NULL},
         {3, views_sql, NULL},
         {4, views_language_sql, NULL},
+        {5, views_recovery_sql, NULL},
 };
 const int store_n_migration = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
