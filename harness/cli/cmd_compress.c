@@ -161,7 +161,6 @@ static int work(struct compress *c, const struct cli_args *args, struct err *err
 {
 	struct progress progress;
 	struct store_build build;
-	struct sigaction action = {.sa_handler = on_signal};
 	char *checkpoint = arena_printf(&c->arena, "%s.checkpoint", c->folder);
 	if (make_setup(c, args, err))
 		return -1;
@@ -179,8 +178,6 @@ static int work(struct compress *c, const struct cli_args *args, struct err *err
 	        .log = &c->log,
 	        .keep = keep,
 	        .keep_context = c};
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
 	const int status = recovery_run(&recovery, err);
 	progress_end(&progress, status == 0, NULL);
 	if (status == 2)
@@ -198,6 +195,9 @@ static int compress(const struct cli_args *args, struct err *err)
 	        .folder = cli_text(args, "o", NULL),
 	        .n_thread = cli_int(args, "threads", (int)sysconf(_SC_NPROCESSORS_ONLN))};
 	struct stat info;
+	struct sigaction action = {.sa_handler = on_signal};
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
 	if (!c.folder)
 		return err_set(err, "compress: where to? (say -o OUT)");
 	if (c.n_thread < 1)
