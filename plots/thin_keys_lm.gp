@@ -15,7 +15,7 @@ set lmargin at screen 0.115
 set rmargin at screen 0.49
 set logscale x 2
 set xtics ('1/32' 1./32, '1/16' 1./16, '1/8' 1./8, '1/4' 1./4, '1/2' 1./2, '1' 1)
-set xlabel 'd_select, share of d_model' offset 0, 0.2
+set xlabel 'd_select, share of d_model' offset 0, 0.2 noenhanced
 set ylabel 'test perplexity against full keys' offset 0.5, 0
 set label 1 'thinner keys, by words' at graph 0.5, 1.035 center font ',13' noenhanced
 set key top right Left reverse noenhanced
@@ -29,10 +29,12 @@ set rmargin at screen 0.97
 set xtics auto
 set xrange [0.2:1.15]
 set format x '%.1f'
-set xlabel 'cache, share of multi-head attention' offset 0, 0.2
+set xlabel 'cache, share of multi-head attention' offset 0, 0.2 noenhanced
 set ylabel 'test perplexity against MHA' offset 0.5, 0
 set label 1 'ways to a smaller cache, Llama' at graph 0.5, 1.035 center font ',13' noenhanced
-plot cache_file using (column('share')):(column('change')):(column('lo')):(column('hi')) with yerrorbars ls 1 lw 1 title 'ours, 95 % interval', \
-	cache_file using (column('share')):(column('change')):(spaced(strcol('form'))) with labels left offset 0.8, 0.7 font ',10' noenhanced notitle, \
+# Two forms may have the same share: they stand beside each other.
+beside(share, form) = share + (form[1:3] eq 'MLA' ? 0.02 : form[1:3] eq 'GQA' ? -0.02 : 0)
+plot cache_file using (beside(column('share'), strcol('form'))):(column('change')):(column('lo')):(column('hi')) with yerrorbars ls 1 lw 1 title 'ours, 95 % interval', \
+	cache_file using (beside(column('share'), strcol('form'))):(column('change')):(spaced(strcol('form'))) with labels left offset 0.8, 0.7 font ',10' noenhanced notitle, \
 	paper_cache_file using (column('share')):(column('change')) with points ls 2 title 'paper B, Table 17'
 unset multiplot
