@@ -97,7 +97,7 @@ static void every_view_can_be_read(void **state UNUSED)
 		sqlite3_finalize(probe);
 	}
 	sqlite3_finalize(stmt);
-	assert_int_equal(n, 10);
+	assert_int_equal(n, 12);
 }
 
 static void points_are_means_over_planned_seeds(void **state UNUSED)
