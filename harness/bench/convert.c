@@ -74,6 +74,7 @@ int bench_convert(struct bench *bench, struct err *err)
 		        bench->n_thread);
 		printf("  SVD of all %d layers  %.2f s   target at most %g s: %s\n", whole.config.n_layer, took_s,
 		        most_s, took_s <= most_s ? "met" : "missed");
+		fflush(stdout);
 		compare(bench, (struct model *const[]){&whole, &thin});
 	}
 	arena_release(&arena);
