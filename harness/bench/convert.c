@@ -10,8 +10,8 @@
 #include "harness/model/convert.h"
 #include "harness/run/perplexity.h"
 
-enum { TOKENS = 513 };
-static const double most_s = 20, most_time = 1, cap_s = 20;
+enum { TOKENS = 257 };
+static const double most_s = 20, most_time = 1, cap_s = 10;
 
 struct side {
 	struct model *model;
