@@ -31,6 +31,8 @@ int bench_memory(struct bench *bench, const char *model, struct err *err);
 int bench_frozen(struct bench *bench, const char *model, struct err *err);
 // Opening a model of 135M parameters that lies in a file.
 int bench_load_model(struct bench *bench, struct err *err);
+// Compressing a model of 135M parameters, and measuring it through the smaller cache.
+int bench_convert(struct bench *bench, struct err *err);
 // A model's step with every variant, each against its own floor and against mha.
 int bench_variants(struct bench *bench, const char *model, struct err *err);
 // Fused attention alone.

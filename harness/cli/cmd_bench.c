@@ -21,7 +21,8 @@ static const struct cli_option options[] = {
         {"model", CLI_TEXT, "MODEL",
                 "which model's step: small, middle or gpt2 (default: all; variants: middle; --steps-only: small)"},
         {"what", CLI_TEXT, "PART",
-                "one part only: workers, machine, step, gpt2, frozen, variants, attention, decode, tokenize or load"},
+                "one part only: workers, machine, step, gpt2, frozen, variants, attention, decode, tokenize, load or "
+                "convert"},
         {"layers", CLI_INT, "N", "layers of the models that decode (default: all of the published shape)"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
@@ -75,6 +76,12 @@ static int run_load(struct bench *bench, const char *model, struct err *err)
 	return bench_load_model(bench, err);
 }
 
+static int run_convert(struct bench *bench, const char *model, struct err *err)
+{
+	(void)model;
+	return bench_convert(bench, err);
+}
+
 static int run_variants(struct bench *bench, const char *model, struct err *err)
 {
 	return bench_variants(bench, model ? model : "middle", err);
@@ -115,6 +122,7 @@ static const struct part {
         {"decode", run_decode},
         {"tokenize", run_tokenize},
         {"load", run_load},
+        {"convert", run_convert},
 };
 enum { N_PART = sizeof(parts) / sizeof(*parts) };
 
@@ -175,7 +183,7 @@ static int run(int argc, char **argv, struct err *err)
 	if (what && !is_part(what))
 		return err_set(err,
 		               "bench: option '--what': there is no part '%s' (workers, machine, step, gpt2, "
-		               "frozen, variants, attention, decode, tokenize or load)",
+		               "frozen, variants, attention, decode, tokenize, load or convert)",
 		               what),
 		       COMMAND_ERROR;
 	n_layer = cli_int(&args, "layers", 0);

@@ -93,8 +93,13 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 		return COMMAND_ERROR;
 	}
 	if (cli_text(args, "model", NULL)) {
-		err_set(err, "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)",
-		        spec->path, spec->point[0].setup.procedure->name);
+		const struct procedure *procedure = spec->point[0].setup.procedure;
+		const int takes_one = option_find(procedure->options, "source") != NULL;
+		err_set(err,
+		        takes_one ? "%s: what procedure '%s' starts from is part of a point: name it as source in the "
+		                    "spec, with its shape in section model (leave MODEL out)"
+		                  : "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)",
+		        spec->path, procedure->name);
 		return COMMAND_ERROR;
 	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
