@@ -83,7 +83,7 @@ refused()
 : >empty
 printf 'the \xff cat' >bytes
 printf a >short
-refused "a crowd of threads" "option '--threads' takes 1 to 256" gpt2 text --threads 100000
+refused "a crowd of threads" "eval: option '--threads' takes 1 to 256" gpt2 text --threads 100000
 refused "an empty text" "empty: holds no text" gpt2 empty
 refused "what is no text" "bytes: byte 4 is not UTF-8 (0xff): convert the text (iconv), or take tokens: bytes" gpt2 bytes
 refused "a text of one token" "a text of fewer than 2 tokens has none to predict (give a longer one)" gpt2 short
