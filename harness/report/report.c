@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/base/folders.h"
 #include "harness/report/grid.h"
 #include "harness/report/job.h"
 #include "harness/report/section.h"
@@ -166,15 +166,10 @@ int report_print(struct store *store, const char *experiment, const char *scale,
 
 int job_folder(const char *folder, struct err *err)
 {
-	char path[4096];
-	snprintf(path, sizeof(path), "%s/", folder);
-	for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-		*at = '\0';
-		if (mkdir(path, 0777) && errno != EEXIST)
-			return err_system(err, errno, "%s: folder cannot be made: %s: make it or free some space", path,
-			        strerror(errno));
-		*at = '/';
-	}
+	char failed[FOLDERS_TEXT];
+	if (folders_make(folder, failed))
+		return err_system(err, errno, "%s: folder cannot be made: %s: make it or free some space", failed,
+		        strerror(errno));
 	return 0;
 }
 

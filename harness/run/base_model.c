@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/base/folders.h"
 #include "harness/base/progress.h"
 #include "harness/registry.h"
 #include "harness/run/trainer.h"
@@ -133,19 +134,6 @@ static int train_and_save(const struct setup *plain, const struct base_config *c
 	return status;
 }
 
-static int make_folder(const char *path, struct err *err)
-{
-	char part[PATH_TEXT];
-	for (size_t n = 1; n <= strlen(path); n++) {
-		if (path[n] && path[n] != '/')
-			continue;
-		snprintf(part, sizeof(part), "%.*s", (int)n, path);
-		if (mkdir(part, 0777) && errno != EEXIST)
-			return err_system(err, errno, "%s: cannot make the folder: %s", part, strerror(errno));
-	}
-	return 0;
-}
-
 // One process at a time trains; the others wait here. The lock's file descriptor; -2 asked to stop, -1 failed.
 static int take_lock(const char *path, struct run_log *log, struct err *err)
 {
@@ -184,8 +172,9 @@ static int open_trained(struct pretrained *base, const struct setup *setup, cons
 	make_key(key, &plain, c);
 	snprintf(path, sizeof(path), "%s/%s", c->folder, key);
 	if (!is_there(path)) {
-		if (make_folder(c->folder, err))
-			return -1;
+		char failed[FOLDERS_TEXT];
+		if (folders_make(c->folder, failed))
+			return err_system(err, errno, "%s: cannot make the folder: %s", failed, strerror(errno));
 		const int lock = take_lock(path, log, err);
 		if (lock < 0)
 			return lock == -2 ? 2 : -1;

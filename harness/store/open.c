@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/base/folders.h"
 #include "harness/store/internal.h"
 
 enum { BUSY_MS = 60000 };
@@ -16,20 +17,13 @@ static const char CACHE[] = "PRAGMA cache_size = -65536";
 
 static int make_folder(const char *path, struct err *err)
 {
-	char folder[4096];
-	size_t length = strlen(path);
-	if (length >= sizeof(folder))
+	char failed[FOLDERS_TEXT];
+	if (!folders_make_for(path, failed))
+		return 0;
+	if (errno == ENAMETOOLONG && strlen(path) >= FOLDERS_TEXT)
 		return err_set(err, "%s: path is too long: name a shorter one with --db", path);
-	memcpy(folder, path, length + 1);
-	for (char *at = strchr(folder + 1, '/'); at; at = strchr(at + 1, '/')) {
-		*at = '\0';
-		if (mkdir(folder, 0777) && errno != EEXIST)
-			return err_system(err, errno,
-			        "%s: folder '%s' cannot be made: %s: make it or name another database with --db", path,
-			        folder, strerror(errno));
-		*at = '/';
-	}
-	return 0;
+	return err_system(err, errno, "%s: folder '%s' cannot be made: %s: make it or name another database with --db",
+	        path, failed, strerror(errno));
 }
 
 // Looks at the file before SQLite does: its own messages do not say what to do.

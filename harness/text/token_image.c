@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/base/folders.h"
+
 struct header {
 	char magic[8];
 	uint32_t version;
@@ -196,18 +198,6 @@ int token_image_read(struct tokens *tokens, const char key[HASH_TEXT])
 	return 1;
 }
 
-static int make_folders(char *path)
-{
-	for (char *at = path + 1; (at = strchr(at, '/')); at++) {
-		*at = '\0';
-		const int rc = mkdir(path, 0777);
-		*at = '/';
-		if (rc && errno != EEXIST)
-			return -1;
-	}
-	return 0;
-}
-
 static int write_all(int fd, const char *bytes, size_t n)
 {
 	while (n) {
@@ -222,11 +212,11 @@ static int write_all(int fd, const char *bytes, size_t n)
 
 void token_image_write(const struct tokens *tokens, const char key[HASH_TEXT])
 {
-	char path[PATH_ROOM], beside[PATH_ROOM];
+	char path[PATH_ROOM], beside[PATH_ROOM], failed[FOLDERS_TEXT];
 	struct header *header = tokens->block;
 	memcpy(header->key, key, HASH_TEXT);
 	header->hash = hash_of(tokens->block, tokens->block_bytes);
-	if (!cache_path(path, key) || !cache_path(beside, ".new-XXXXXX") || make_folders(path))
+	if (!cache_path(path, key) || !cache_path(beside, ".new-XXXXXX") || folders_make_for(path, failed))
 		return;
 	const int fd = mkstemp(beside);
 	if (fd < 0)
