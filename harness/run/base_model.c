@@ -66,8 +66,7 @@ static int open_source(struct pretrained *base, const struct setup *setup, const
         struct arena *arena, struct err *err)
 {
 	char path[2 * PATH_TEXT];
-	corpus_path(path, c->source);
-	if (model_load(base, path, PRETRAINED_TO_READ, arena, err))
+	if (corpus_locate(path, "source", c->source, err) || model_load(base, path, PRETRAINED_TO_READ, arena, err))
 		return -1;
 	if (!check_shape(base, setup, path, err))
 		return 0;

@@ -155,6 +155,17 @@ const char *corpus_path(char out[PATH_TEXT * 2], const char *path)
 	return out;
 }
 
+int corpus_locate(char out[PATH_TEXT * 2], const char *what, const char *path, struct err *err)
+{
+	static const char models[] = "models/";
+	if (!access(corpus_path(out, path), F_OK))
+		return 0;
+	if (strncmp(path, models, strlen(models)) == 0)
+		return err_set(err, "%s '%s' is not on this machine (make model M=%s, or set DATA to a folder with it)",
+		        what, path, path + strlen(models));
+	return err_set(err, "%s '%s' is not on this machine (set DATA to a folder with it)", what, path);
+}
+
 int corpus_read(struct corpus *corpus, enum corpus_id id, const char *path, int is_utf8, struct err *err)
 {
 	char place[PATH_TEXT * 2];

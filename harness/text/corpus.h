@@ -49,6 +49,8 @@ void corpus_release(struct corpus *corpus);
 const char *corpus_find(char out[PATH_TEXT * 2], enum corpus_id id, const char **remedy);
 // Where a user's path leads: itself, or below DATA where there is nothing at it. Returns out.
 const char *corpus_path(char out[PATH_TEXT * 2], const char *path);
+// The same of what must be there: -1 with a sentence that says `what` is missing and how to get it.
+int corpus_locate(char out[PATH_TEXT * 2], const char *what, const char *path, struct err *err);
 
 #ifdef __cplusplus
 }

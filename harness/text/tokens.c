@@ -307,7 +307,9 @@ static int open_tokenizer(struct tokenizer **tokenizer, const struct tokens_sett
 		return 0;
 	if (!*setting->tokenizer)
 		return err_set(err, "tokenizer: tokens: bpe needs the folder or file of one");
-	return tokenizer_open(tokenizer, corpus_path(path, setting->tokenizer), NULL, err);
+	if (corpus_locate(path, "tokenizer", setting->tokenizer, err))
+		return -1;
+	return tokenizer_open(tokenizer, path, NULL, err);
 }
 
 int tokens_open(struct tokens *tokens, const struct tokens_setting *setting, struct err *err)
