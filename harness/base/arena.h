@@ -11,9 +11,16 @@ extern "C" {
 #endif
 
 struct arena_chunk;
+// Where an arena's chunks come from. NULL in place of one: the system.
+struct memory_source {
+	void *(*take)(size_t bytes); // aligned to 256 bytes; ends the process with a sentence where there is no more
+	void (*give)(void *at, size_t bytes);
+	double (*available)(void); // bytes that could be taken now
+};
 
 struct arena {
 	struct arena_chunk *first, *current;
+	const struct memory_source *source;
 	size_t chunk_bytes;     // least size of a new chunk
 	size_t used_bytes;      // handed out since the last reset
 	size_t peak_bytes;      // most ever handed out
@@ -27,6 +34,8 @@ struct arena_mark {
 };
 
 void arena_init(struct arena *arena, size_t chunk_bytes);
+// Chunks from there: memory that the host may not be able to touch (zalloc, strdup, printf and touch are then bugs).
+void arena_init_from(struct arena *arena, size_t chunk_bytes, const struct memory_source *source);
 // 64-byte aligned, not zeroed; valid until the arena is reset past it or released. Never returns NULL.
 void *arena_alloc(struct arena *arena, size_t bytes);
 void *arena_zalloc(struct arena *arena, size_t bytes);

@@ -2,6 +2,12 @@
 // The table of kernels that ops are made of: raw pointers and sizes, no tensors, no tape. The CPU table is complete
 // and is the reference; another backend overrides what it has and refuses the rest before a run starts.
 //
+// Memory. A backend works on memory of its own (`memory` below; the CPU's is the process's). Every `real *`, every row
+// of `stored` (at, tail) and exec->scratch lie there, and nobody but its slots reads or writes them: what the host
+// wants to give or see goes through upload and download. All else that a slot is given lies with the host: shapes,
+// tokens, targets, column runs, and the results of losses (`double *`, `int *`). Tensors' values and gradients come
+// from tape->values, which is an arena of that memory; tape->step keeps what the host knows of them.
+//
 // Rules for every slot: outputs first; matrices are row-major with a leading dimension (elements between rows);
 // `accumulate` 0 writes the output without reading it (it may hold NaN), 1 adds to it; results have the same bits
 // for any n_thread; scratch memory is taken from and given back to exec->scratch.
@@ -11,6 +17,7 @@
 #include <stdint.h>
 
 #include "harness/base/arena.h"
+#include "harness/base/err.h"
 #include "harness/num/real.h"
 #ifdef __cplusplus
 extern "C" {
@@ -119,8 +126,32 @@ struct adam {
 
 enum unary { UNARY_GELU, UNARY_RELU, UNARY_GELU_NEW };
 
+struct backend;
+struct graph;
+// A step that was taken down once and is played again (CUDA graphs): nothing but the first tokens and positions differ.
+struct graph_slots {
+	// From now on slots take down what they are asked for and do not run it.
+	void (*begin)(const struct exec *);
+	// NULL, with the sentence, where something asked for cannot be taken down.
+	struct graph *(*end)(const struct exec *, struct err *err);
+	// Runs it with these tokens in place of those that embed was given, every position `shift` higher than when it
+	// was taken down: embed's and rope's first, attention's S and q_position, store_rows' first. The cache has
+	// room.
+	void (*play)(const struct exec *, struct graph *, const int *tokens, int n_token, int shift);
+	void (*release)(struct graph *);
+};
+
 struct backend {
 	const char *name;
+	const struct memory_source *memory; // base/arena.h; NULL: the process's own
+	// Copies of bytes: from the host's memory, to it (all slots called before have run by then), and within its own
+	// (they may overlap); and zeros. NULL memory: all four are the C library's.
+	void (*upload)(const struct exec *, void *to, const void *from, size_t bytes);
+	void (*download)(const struct exec *, void *to, const void *from, size_t bytes);
+	void (*move)(const struct exec *, void *to, const void *from, size_t bytes);
+	void (*clear)(const struct exec *, void *at, size_t bytes);
+	const struct graph_slots *graph; // NULL: steps are run slot by slot
+	int few_rows;                    // rows of a product up to which linear_stored serves it (INT_MAX: any)
 	// What its results depend on beside our sources: library, version, kernels chosen ("OpenBLAS 0.3.21 Zen").
 	const char *(*library)(void);
 	void (*gemm)(const struct exec *, const struct gemm *);
@@ -187,6 +218,20 @@ struct backend {
 	        const struct stored *v, const struct attention_shape *);
 	// A number of y has the same bits whatever m is.
 	void (*linear_stored)(const struct exec *, const struct linear_stored *);
+
+	// Writes the new rows x (B, T, to->columns) at positions first..first+T-1 of the S that `to` has room for, in
+	// its type; with scales per channel to the tail, and a block of DTYPE_BLOCK positions that is full then to its
+	// unit.
+	void (*store_rows)(const struct exec *, const struct stored *to, struct strided x, int B, int T, int first);
+	// out (B, n, d) = [out +] rows position..position+n-1 of S, numbers `at`..at+d-1 of the tensor's. Nothing is
+	// turned.
+	void (*read_rows)(const struct exec *, struct strided_out out, const struct stored *from, int B, int position,
+	        int n, int S, int at, int d);
+	// The 2D map (op.h) of w (n_map, m): gain (n_map) = the sum of its row; bias (n_map, S) = b + what w's numbers
+	// for the key's position make of it.
+	void (*map_gain)(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
+	void (*map_bias)(const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m,
+	        int S, int cut);
 
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
 	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out; it may be logits.

@@ -47,7 +47,8 @@ struct tape {
 	const struct backend *backend;
 	int n_thread;          // never changes a result
 	struct arena *step;    // tensors and records; the owner resets it between steps
-	struct arena *scratch; // inside one op
+	struct arena *values;  // what tensors hold, in the backend's memory; NULL: on step, where that is the host's
+	struct arena *scratch; // inside one op, in the backend's memory
 	struct record *last;
 	struct tally forward, backward;
 	double tensor_bytes; // values of all tensors made since tape_begin (gradients take as much again)
