@@ -25,7 +25,7 @@ void cuda_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw
 
 // A thread makes e(j) of its key as it goes (position_map.h: map_keys_fill) and serves all maps with it.
 static __global__ void __launch_bounds__(THREADS) map_bias(float *bias, const float *w, ptrdiff_t ldw, const float *b,
-        int n_map, const struct map_keys keys, int S, int first_map, int maps)
+        const struct map_keys keys, int S, int first_map, int maps)
 {
 	const int j = (int)(blockIdx.x * THREADS + threadIdx.x);
 	float sum[8];
@@ -55,7 +55,7 @@ void cuda_map_bias(
 	if (S < 1 || cuda_refuse("a position map's bias, one number a position,"))
 		return;
 	for (int h = 0; h < n_map; h += 8)
-		LAUNCH(map_bias, cuda_blocks(S, THREADS), THREADS, 0, cuda.stream, bias, w, ldw, b, n_map, keys, S, h,
+		LAUNCH(map_bias, cuda_blocks(S, THREADS), THREADS, 0, cuda.stream, bias, w, ldw, b, keys, S, h,
 		        n_map - h < 8 ? n_map - h : 8);
 	cuda_launched("map_bias");
 }
