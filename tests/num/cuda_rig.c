@@ -139,7 +139,7 @@ void assert_outputs(const char *what, const struct outputs *out, const double *s
 			                                    (size[(ptrdiff_t)i * out->cuda.columns + j] +
 			                                            fabs(guarded_before(&out->cpu, i, j)))
 			                         : 0;
-			if (!(fabs(got - right) <= most) && !(isnan(got) && isnan(right)))
+			if (got != right && !(fabs(got - right) <= most) && !(isnan(got) && isnan(right)))
 				fail_msg("%s (%d, %d): element (%d, %d) is %.9g, the CPU's %.9g; allowed %.2g, off by "
 				         "%.2g",
 				        what, out->cuda.rows, out->cuda.columns, i, j, got, right, most,
