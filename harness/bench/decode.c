@@ -77,7 +77,7 @@ static int measure_type(struct bench *bench, const struct model_config *model, c
 	for (int i = 0; i < BATCHES; i++) {
 		if (engine_cache(&engine, &cache[i], &f16, batches[i], depths[DEPTHS - 1] + 1, &bench->arena, err))
 			return -1;
-		cache_fill(&cache[i], depths[DEPTHS - 1], SEED);
+		cache_fill(&engine.tape, &cache[i], depths[DEPTHS - 1], SEED);
 		for (int d = 0; d < DEPTHS; d++) {
 			step[i * DEPTHS + d] = (struct step_arm){&engine, &cache[i], depths[d], tokens};
 			arm[i * DEPTHS + d] = (struct arm){.run = run_step,

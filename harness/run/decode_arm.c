@@ -121,7 +121,8 @@ int decode_arm_build(struct decode_arm *arm, const struct decode_arm *like, cons
         uint64_t seed, int n_thread, struct arena *arena, struct err *err)
 {
 	model_init(&arm->model, &arm->config, arm->setup.variant, arm->setup.variant_config, arena);
-	model_draw_for_inference(&arm->model, like ? &like->model : NULL, seed, shape->weight_dtype, n_thread, arena);
+	model_draw_for_inference(
+	        &arm->model, like ? &like->model : NULL, seed, shape->weight_dtype, n_thread, arena, arena);
 	return make_cache(&arm->cache, arm, shape->batch, shape->context + 1, arena, err) ||
 	                       make_cache(&arm->prompt, arm, 1, shape->prompt, arena, err)
 	               ? -1
@@ -192,9 +193,9 @@ double decode_arm_prefill(struct decode_arm *arm, struct tape *tape, const int *
 	return clock_s() - start;
 }
 
-void decode_arm_fill(struct decode_arm *arm, int context)
+void decode_arm_fill(struct decode_arm *arm, const struct tape *tape, int context)
 {
-	cache_repeat(&arm->cache, &arm->prompt, context);
+	cache_repeat(tape, &arm->cache, &arm->prompt, context);
 }
 
 double decode_arm_step(struct decode_arm *arm, struct tape *tape, const int *tokens)

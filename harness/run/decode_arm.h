@@ -54,7 +54,7 @@ double decode_arm_tolerance(const struct decode_arm *arm);
 // One sequence's prompt through its empty cache, to the logits of its last token. Seconds.
 double decode_arm_prefill(struct decode_arm *arm, struct tape *tape, const int *tokens, int n);
 // Sets the context to what the prompt has left, over and over.
-void decode_arm_fill(struct decode_arm *arm, int context);
+void decode_arm_fill(struct decode_arm *arm, const struct tape *tape, int context);
 // One new token (batch) for every sequence; the context is then as before. Seconds.
 double decode_arm_step(struct decode_arm *arm, struct tape *tape, const int *tokens);
 

@@ -235,7 +235,7 @@ static void prefill(struct measurement *m)
 	for (int a = ARM; a <= REFERENCE; a++)
 		if (m->is_measured[a]) {
 			summarise(&m->prefill[a]);
-			decode_arm_fill(&m->arm[a], m->shape.context);
+			decode_arm_fill(&m->arm[a], &m->tape, m->shape.context);
 		}
 }
 

@@ -142,7 +142,7 @@ static void weights_drawn_for_inference_are_the_quantised_ones(void **state UNUS
 		model_draw_weights(&a, 7);
 		model_quantize(&a, (enum dtype)dtype, 1, &arena);
 		model_init(&b, setup->model, setup->variant, setup->variant_config, &arena);
-		model_draw_for_inference(&b, NULL, 7, (enum dtype)dtype, 2, &arena);
+		model_draw_for_inference(&b, NULL, 7, (enum dtype)dtype, 2, &arena, &arena);
 		tape_begin(&tape, TAPE_RUN);
 		const struct tensor *x = model_forward(&tape, &a, tokens, 1, 8, 0, 8, NULL),
 		                    *y = model_forward(&tape, &b, tokens, 1, 8, 0, 8, NULL);
@@ -185,7 +185,7 @@ static void a_filled_context_repeats_the_prompt(void **state UNUSED)
 		decode_arm_of(&arm, &load(small, "name: gqa", types[i])->setup, &shape, &arena);
 		assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, 1, &arena, &err), 0);
 		assert_true(decode_arm_prefill(&arm, &tape, tokens, PROMPT) > 0);
-		decode_arm_fill(&arm, COPIES * PROMPT);
+		decode_arm_fill(&arm, &tape, COPIES * PROMPT);
 		assert_int_equal(arm.cache.length, COPIES * PROMPT);
 		for (int s = 0; s < arm.cache.n_stream; s++) {
 			// f32 rows of 32 numbers; f16; q8; q4 with scales per channel, whose 97 positions are 3 units

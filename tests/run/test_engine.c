@@ -101,7 +101,7 @@ static void a_step_is_billed_what_lies_in_memory(void **state UNUSED)
 		assert_true(cost.cache_bytes == cache.allocated_bytes);
 		assert_true(half.cache_bytes < cost.cache_bytes && half.weight_bytes == cost.weight_bytes);
 		assert_true(half.flops < cost.flops && cost.flops > 0);
-		cache_fill(&cache, T - 1, SEED);
+		cache_fill(&engine.tape, &cache, T - 1, SEED);
 		int next[B] = {1, 2};
 		const struct tensor *step = engine_step(&engine, &cache, T - 1, next);
 		for (int i = 0; i < B * V; i++)
