@@ -109,7 +109,7 @@ cuda_library_folder := $(firstword $(wildcard $(cuda_folder)/lib64 $(cuda_folder
 nvcc_flags := -std=c++20 -O3 -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90 \
 	-Xcompiler -fPIC,-fvisibility=hidden $(if $(DEV),-Werror all-warnings -Xcompiler -Wall$(comma)-Werror)
 emulate_flags := -std=c++20 -g -O2 $(if $(MARCH),-march=$(MARCH)) -ffp-contract=fast -fPIC -fvisibility=hidden \
-	-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error -Wall -Wextra -Wno-missing-field-initializers \
+	-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error -Wall -Wextra -Wno-missing-field-initializers -Wno-unknown-pragmas \
 	$(if $(DEV),-Werror) -Itests/emulate -I.
 
 # --- what to build ---------------------------------------------------------------------------------------------

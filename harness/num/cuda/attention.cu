@@ -20,16 +20,16 @@ void attention_split(const struct exec *exec, struct attention_args *a, int B, i
 {
 	const long n_block = (long)a->n_row_block * a->n_group * n_panel * B;
 	long n_split = n_block < BLOCKS_WANTED ? BLOCKS_WANTED / n_block : 1;
-	n_split = n_split < SPLITS_MOST ? n_split : SPLITS_MOST;
+	n_split = n_split < SPLITS_MOST ? n_split : (long)SPLITS_MOST;
 	if (a->T > FEW_ROWS && n_split > (a->S + SPLIT_LEAST - 1) / SPLIT_LEAST)
 		n_split = (a->S + SPLIT_LEAST - 1) / SPLIT_LEAST;
 	a->n_split = (int)n_split;
 	if (n_split == 1)
 		return;
-	const size_t n_state = (size_t)B * (size_t)a->n_head * (size_t)a->T * (size_t)n_split;
-	a->most = (float *)arena_alloc(exec->scratch, n_state * sizeof(float));
-	a->total = (float *)arena_alloc(exec->scratch, n_state * sizeof(float));
-	a->sum = (float *)arena_alloc(exec->scratch, n_state * (size_t)a->d_v * sizeof(float));
+	const long n_state = (long)B * a->n_head * a->T * n_split;
+	a->most = cuda_scratch<float>(exec, n_state);
+	a->total = cuda_scratch<float>(exec, n_state);
+	a->sum = cuda_scratch<float>(exec, n_state * a->d_v);
 }
 
 // One new position of one head: its splits, first to last. Splits without a position have written neither sum nor
@@ -58,8 +58,10 @@ static __global__ void join(const struct attention_args a)
 
 void attention_join(const struct attention_args *a, int B)
 {
-	if (a->n_split > 1)
-		LAUNCH(join, dim3((unsigned)(B * a->n_head * a->T)), dim3(JOIN_THREADS), 0, cuda_stream, *a);
+	if (a->n_split == 1)
+		return;
+	LAUNCH(join, dim3((unsigned)(B * a->n_head * a->T)), dim3(JOIN_THREADS), 0, cuda.stream, *a);
+	cuda_launched("attention: join");
 }
 
 static struct attention_args args_of(
@@ -73,14 +75,14 @@ static struct attention_args args_of(
 	a.k_group = s->n_head / s->n_k_head, a.v_group = s->n_head / s->n_v_head;
 	a.group = gcd(a.k_group, a.v_group), a.n_group = s->n_head / a.group;
 	a.q = q, a.out = out, a.lse = lse;
-	a.shift = cuda_shift;
+	a.shift = cuda.shift;
 	return a;
 }
 
-static void run(const struct exec *exec, struct attention_args *a, int B)
+static void run(const struct exec *exec, struct attention_args *a, int B, int is_exact)
 {
 	const struct arena_mark mark = arena_mark(exec->scratch);
-	if (cuda_is_exact || !attention_tensor_launch(exec, a, B))
+	if (is_exact || !attention_tensor_launch(exec, a, B))
 		attention_exact_launch(exec, a, B);
 	arena_rewind(exec->scratch, mark);
 }
@@ -94,13 +96,25 @@ static struct rows rows_of_reals(struct strided x, int columns)
 	return r;
 }
 
-void cuda_attention(const struct exec *exec, struct strided_out out, real *lse, struct strided q, struct strided k,
-        struct strided v, const struct attention_shape *s)
+static void attention(const struct exec *exec, struct strided_out out, real *lse, struct strided q, struct strided k,
+        struct strided v, const struct attention_shape *s, int is_exact)
 {
 	struct attention_args a = args_of(out, lse, q, s);
 	a.k = rows_of_reals(k, s->n_k_head * s->d_qk);
 	a.v = rows_of_reals(v, s->n_v_head * s->d_v);
-	run(exec, &a, s->B);
+	run(exec, &a, s->B, is_exact);
+}
+
+void cuda_attention_exact(const struct exec *exec, struct strided_out out, real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *s)
+{
+	attention(exec, out, lse, q, k, v, s, 1);
+}
+
+void cuda_attention_rounded(const struct exec *exec, struct strided_out out, real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *s)
+{
+	attention(exec, out, lse, q, k, v, s, 0);
 }
 
 static struct rows rows_of_stored(const struct stored *s)
@@ -125,12 +139,24 @@ static void turn_of(struct turn *t, const struct rope *rope)
 	}
 }
 
-void cuda_attention_stored(const struct exec *exec, struct strided_out out, struct strided q, const struct stored *k,
-        const struct stored *v, const struct attention_shape *s)
+static void attention_stored(const struct exec *exec, struct strided_out out, struct strided q, const struct stored *k,
+        const struct stored *v, const struct attention_shape *s, int is_exact)
 {
 	struct attention_args a = args_of(out, NULL, q, s);
 	a.k = rows_of_stored(k), a.v = rows_of_stored(v);
 	if (k->turn)
 		turn_of(&a.turn, k->turn);
-	run(exec, &a, s->B);
+	run(exec, &a, s->B, is_exact);
+}
+
+void cuda_attention_stored_exact(const struct exec *exec, struct strided_out out, struct strided q,
+        const struct stored *k, const struct stored *v, const struct attention_shape *s)
+{
+	attention_stored(exec, out, q, k, v, s, 1);
+}
+
+void cuda_attention_stored_rounded(const struct exec *exec, struct strided_out out, struct strided q,
+        const struct stored *k, const struct stored *v, const struct attention_shape *s)
+{
+	attention_stored(exec, out, q, k, v, s, 0);
 }

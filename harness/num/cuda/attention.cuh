@@ -26,8 +26,8 @@ struct attention_args {
 	float *lse; // (B, n_head, T) or NULL
 	struct rows k, v;
 	struct turn turn; // of k
-	// Of each (sequence, head, new position, split), where n_split > 1: the largest score, the sum of exponentials and
-	// the sum of values (d_v) so far.
+	// Of each (sequence, head, new position, split), where n_split > 1: the largest score, the sum of exponentials
+	// and the sum of values (d_v) so far.
 	float *most, *total, *sum;
 	const int *shift;
 };
@@ -84,8 +84,8 @@ static __device__ inline ptrdiff_t attention_state(
 
 // What a row has come to, at its columns first, first + step, ...: the result, or this split's share of it. Whoever
 // holds column 0 writes the rest.
-static __device__ inline void attention_write_row(const struct attention_args *a, const struct attention_block *w,
-        int r, float most, float total)
+static __device__ inline void attention_write_row(
+        const struct attention_args *a, const struct attention_block *w, int r, float most, float total)
 {
 	const ptrdiff_t state = attention_state(a, w, r);
 	if (a->n_split > 1) {
@@ -95,8 +95,8 @@ static __device__ inline void attention_write_row(const struct attention_args *a
 		a->lse[state] = most + logf(total);
 	}
 }
-static __device__ inline void attention_write(const struct attention_args *a, const struct attention_block *w, int r,
-        int column, float total, float sum)
+static __device__ inline void attention_write(
+        const struct attention_args *a, const struct attention_block *w, int r, int column, float total, float sum)
 {
 	if (a->n_split > 1) {
 		a->sum[(attention_state(a, w, r) * a->n_split + w->split) * a->d_v + column] = sum;

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT
-// Attention in f32 throughout, any widths and types: the parity mode's kernel, and what takes the shapes that do not fit
-// the tensor cores' one. A block of 16 query rows goes through tiles of 32 positions with a running maximum; each warp
-// has four rows and, while scores are made, a position a lane. Rows are read number by number: this is the kernel to be
-// believed, not the fast one.
+// Attention in f32 throughout, any widths and types: the parity mode's kernel, and what takes the shapes that do not
+// fit the tensor cores' one. A block of 16 query rows goes through tiles of 32 positions with a running maximum; each
+// warp has four rows and, while scores are made, a position a lane. Rows are read number by number: this is the kernel
+// to be believed, not the fast one.
 #include "harness/num/cuda/attention.cuh"
 
-enum { WARPS = 4, THREADS = 32 * WARPS, ROWS_WARP = 4, ROWS = WARPS * ROWS_WARP, TILE = 32 };
-enum { SLICE = 64, SLICES = 4, PANEL = SLICE * SLICES, COLUMNS_LANE = PANEL / 32 };
+enum {
+	WARPS = 4,
+	THREADS = 32 * WARPS,
+	ROWS_WARP = 4,
+	ROWS = WARPS * ROWS_WARP,
+	TILE = 32,
+	SLICE = 64, // columns of keys or values that are in shared memory
+	SLICES = 4,
+	PANEL = SLICE * SLICES,
+	COLUMNS_LANE = PANEL / 32
+};
 
 static __device__ inline float warp_most(float x)
 {
@@ -24,7 +33,8 @@ static __device__ inline float warp_sum(float x)
 
 static __global__ void __launch_bounds__(THREADS) attention_exact(const struct attention_args a)
 {
-	__shared__ float tile[TILE][SLICE + 1]; // of keys, then of values; odd rows: a column's lanes meet no bank twice
+	__shared__ float tile[TILE]
+	                     [SLICE + 1]; // of keys, then of values; odd rows: a column's lanes meet no bank twice
 	__shared__ float query[ROWS][SLICE], weight[ROWS][TILE];
 	const struct attention_block w = attention_block_of(&a, ROWS, TILE);
 	const int thread = (int)threadIdx.x, lane = thread % 32, first = thread / 32 * ROWS_WARP;
@@ -114,7 +124,9 @@ void attention_exact_launch(const struct exec *exec, struct attention_args *a, i
 	const int n_panel = (a->d_v + PANEL - 1) / PANEL;
 	a->n_row_block = (a->T * a->group + ROWS - 1) / ROWS;
 	attention_split(exec, a, B, n_panel);
-	LAUNCH(attention_exact, dim3((unsigned)(a->n_row_block * a->n_split * a->n_group), (unsigned)n_panel, (unsigned)B),
-	        dim3(THREADS), 0, cuda_stream, *a);
+	LAUNCH(attention_exact,
+	        dim3((unsigned)(a->n_row_block * a->n_split * a->n_group), (unsigned)n_panel, (unsigned)B),
+	        dim3(THREADS), 0, cuda.stream, *a);
+	cuda_launched("attention_exact");
 	attention_join(a, B);
 }

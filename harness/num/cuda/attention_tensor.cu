@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Attention on tensor cores: operands rounded to bf16, sums and softmax in f32, scores never in memory. One kernel for
 // long calls and for decoding:
-//   ROW_WARPS  warps that divide the query rows, 16 each; the other way the 4 warps divide a tile's positions, each with
-//              a running maximum of its own, and are put together in order at the end. Decoding has few rows (the heads
-//              of a group) and takes 1 or 2.
+//   ROW_WARPS  warps that divide the query rows, 16 each; the other way the 4 warps divide a tile's positions, each
+//   with
+//              a running maximum of its own, and are put together in order at the end. Decoding has few rows, the heads
+//              of a group, and takes 1.
 //   TILE       positions at a time; widths are padded to 16 in shared memory, rows 8 numbers further apart than wide:
 //              ldmatrix then meets no bank twice.
-//   COLUMNS    value columns of a block by 8: sums are kept in registers, so wider heads are several panels, whose blocks
+//   COLUMNS    value columns of a block by 8: sums are kept in registers, so wider heads are several panels, whose
+//   blocks
 //              make the scores again.
-// Decoding is to run at the speed of memory. Of 3.35 TB/s a multiprocessor of an H100 gets 14.5 bytes a clock, and has to
-// keep some 20 KB in flight: a staged tile is that of 64 positions, one travels while the other is worked on, and two or
-// three blocks fit. Long calls read their rows again for every 64 query rows, out of L2, and are not staged: more blocks
-// hide that.
+// Decoding is to run at the speed of memory. Of 3.35 TB/s a multiprocessor of an H100 gets 14.5 bytes a clock, and has
+// to keep some 20 KB in flight: a staged tile is that of 64 positions, one travels while the other is worked on, and
+// two or three blocks fit. Long calls read their rows again for every 64 query rows, out of L2, and are not staged:
+// more blocks hide that.
 #include "harness/num/cuda/attention.cuh"
 #include "harness/num/cuda/tile.cuh"
 
@@ -104,8 +106,8 @@ static __device__ __noinline__ void make_tile(const struct attention_args *a, co
 		convert_channels(key, &a->k, &keys, &k_shape, turn, w->b, p0, w->S);
 	else
 		convert(key, a->k.dtype, &keys, &k_shape, turn, p0);
-	const struct tile_shape v_shape = {tile, n, a->v.columns, p->v_from, min(n_column, a->d_v - w->panel * n_column),
-	        n_column, ld_v};
+	const struct tile_shape v_shape = {
+	        tile, n, a->v.columns, p->v_from, min(n_column, a->d_v - w->panel * n_column), n_column, ld_v};
 	convert(value, a->v.dtype, &values, &v_shape, NULL, 0);
 }
 
@@ -115,8 +117,8 @@ static __device__ inline float exponential(float x, float most)
 }
 
 template <int ROW_WARPS, int TILE, int COLUMNS>
-static __global__ void __launch_bounds__(THREADS)
-        attention_tensor(const __grid_constant__ struct attention_args a, const __grid_constant__ struct tensor_layout m)
+static __global__ void __launch_bounds__(THREADS) attention_tensor(
+        const __grid_constant__ struct attention_args a, const __grid_constant__ struct tensor_layout m)
 {
 	constexpr int ROWS = MMA_ROWS * ROW_WARPS, POSITION_WARPS = WARPS / ROW_WARPS, OWN = TILE / POSITION_WARPS;
 	constexpr int N_SCORE = OWN / MMA_COLUMNS, PANEL = COLUMNS * MMA_COLUMNS, LD_V = PANEL + PAD;
@@ -176,7 +178,8 @@ static __global__ void __launch_bounds__(THREADS)
 #pragma unroll
 			for (int j = 0; j < N_SCORE; j += 2) {
 				uint32_t k[4];
-				load_matrices(k, key + (own + j * 8 + lane / 16 * 8 + lane % 8) * m.ld + c + lane / 8 % 2 * 8);
+				load_matrices(k,
+				        key + (own + j * 8 + lane / 16 * 8 + lane % 8) * m.ld + c + lane / 8 % 2 * 8);
 				mma_bf16(score[j], q, k);
 				mma_bf16(score[j + 1], q, k + 2);
 			}
@@ -238,7 +241,8 @@ static __global__ void __launch_bounds__(THREADS)
 		total[i] += __shfl_xor_sync(~0U, total[i], 2);
 	}
 
-	// Warps that have other positions of the same rows hand theirs over, one after the other. The values' place is free.
+	// Warps that have other positions of the same rows hand theirs over, one after the other. The values' place is
+	// free.
 	if (POSITION_WARPS > 1) {
 		float *const hand = (float *)value + warp / POSITION_WARPS * (4 * COLUMNS + 4) * 32 + lane;
 		for (int from = 1; from < POSITION_WARPS; from++) {
@@ -249,14 +253,16 @@ static __global__ void __launch_bounds__(THREADS)
 					hand[j * 32] = sum[j / 4][j % 4];
 #pragma unroll
 				for (int i = 0; i < 2; i++)
-					hand[(COLUMNS * 4 + i) * 32] = most[i], hand[(COLUMNS * 4 + 2 + i) * 32] = total[i];
+					hand[(COLUMNS * 4 + i) * 32] = most[i],
+					                         hand[(COLUMNS * 4 + 2 + i) * 32] = total[i];
 			}
 			__syncthreads();
 			if (warp % POSITION_WARPS == 0) {
 				float mine[2], theirs[2];
 #pragma unroll
 				for (int i = 0; i < 2; i++) {
-					const float other = hand[(COLUMNS * 4 + i) * 32], larger = fmaxf(most[i], other);
+					const float other = hand[(COLUMNS * 4 + i) * 32],
+					            larger = fmaxf(most[i], other);
 					mine[i] = exponential(most[i], larger), theirs[i] = exponential(other, larger);
 					most[i] = larger;
 					total[i] = total[i] * mine[i] + hand[(COLUMNS * 4 + 2 + i) * 32] * theirs[i];
@@ -295,7 +301,6 @@ static const struct {
 	tensor_kernel kernel[3]; // 64, 128, 256 columns
 } kernels[] = {
         {1, 64, {attention_tensor<1, 64, 8>, attention_tensor<1, 64, 16>, attention_tensor<1, 64, 32>}},
-        {2, 64, {attention_tensor<2, 64, 8>, attention_tensor<2, 64, 16>, attention_tensor<2, 64, 32>}},
         {4, 64, {attention_tensor<4, 64, 8>, attention_tensor<4, 64, 16>, attention_tensor<4, 64, 32>}},
         {4, 32, {attention_tensor<4, 32, 8>, attention_tensor<4, 32, 16>, attention_tensor<4, 32, 32>}},
 };
@@ -338,7 +343,8 @@ int attention_tensor_launch(const struct exec *exec, struct attention_args *a, i
 {
 	static int most_bytes, is_ready[N_KERNEL][3];
 	if (!most_bytes)
-		CHECK(cudaDeviceGetAttribute(&most_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+		cuda_check(
+		        cudaDeviceGetAttribute(&most_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "attention");
 	const int n_row = a->T * a->group, width = a->d_v <= 64 ? 0 : a->d_v <= 128 ? 1 : 2, panel = 64 << width;
 	for (int i = 0; i < N_KERNEL; i++) {
 		const int rows = kernels[i].row_warps * MMA_ROWS, is_last = kernels[i].row_warps == WARPS;
@@ -351,13 +357,17 @@ int attention_tensor_launch(const struct exec *exec, struct attention_args *a, i
 			continue;
 		const tensor_kernel kernel = kernels[i].kernel[width];
 		if (!is_ready[i][width])
-			CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_bytes));
+			cuda_check(
+			        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_bytes),
+			        "attention");
 		is_ready[i][width] = 1;
 		const int n_panel = (a->d_v + panel - 1) / panel;
 		a->n_row_block = (n_row + rows - 1) / rows;
 		attention_split(exec, a, B, n_panel);
-		LAUNCH(kernel, dim3((unsigned)(a->n_row_block * a->n_split * a->n_group), (unsigned)n_panel, (unsigned)B),
-		        dim3(THREADS), (size_t)m.bytes, cuda_stream, *a, m);
+		LAUNCH(kernel,
+		        dim3((unsigned)(a->n_row_block * a->n_split * a->n_group), (unsigned)n_panel, (unsigned)B),
+		        dim3(THREADS), (size_t)m.bytes, cuda.stream, *a, m);
+		cuda_launched("attention_tensor");
 		attention_join(a, B);
 		return 1;
 	}

@@ -8,7 +8,9 @@
 // In the order of struct backend, which C++ asks for.
 #define SLOTS(exactness)                                                                                               \
 	.memory = &cuda_memory, .upload = cuda_upload, .download = cuda_download, .move = cuda_move,                   \
-	.clear = cuda_clear, .graph = &cuda_graph_slots, .few_rows = INT_MAX, .library = cuda_library, .add = cuda_add
+	.clear = cuda_clear, .graph = &cuda_graph_slots, .few_rows = INT_MAX, .library = cuda_library,                 \
+	.add = cuda_add, .attention = cuda_attention_##exactness,                                                      \
+	.attention_stored = cuda_attention_stored_##exactness
 
 static const struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
 static const struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Cached rows read by kernels, as they lie (num/stored.h, num/dtype.h): any type, any address, a head's numbers anywhere
-// in the row. Numbers of an f32 operand with strides are rows too, so that every attention kernel reads one form.
+// Cached rows read by kernels, as they lie (num/stored.h, num/dtype.h): any type, any address, a head's numbers
+// anywhere in the row. Numbers of an f32 operand with strides are rows too, so that every attention kernel reads one
+// form.
 #ifndef KVLAB_NUM_CUDA_ROWS_CUH
 #define KVLAB_NUM_CUDA_ROWS_CUH
 #include <stdint.h>
 
-#include "harness/num/cuda/cuda.h"
+#include "harness/num/cuda/cuda.cuh"
 #include "harness/num/dtype.h"
 
 struct rows {
@@ -93,13 +94,13 @@ static __device__ inline int turn_partner(const struct turn *t, int j, int *pair
 	return *is_second ? j - apart : j + apart;
 }
 
-// The same of a head that begins at number `from`, turned by its position.
+// The same of a head that begins at number `from`, turned by its position; t NULL: not turned.
 static __device__ inline float turned_at(
         const struct rows *x, const struct turn *t, int b, int p, int S, int from, int j)
 {
 	const float own = number_at(x, b, p, S, from + j);
 	int pair, is_second;
-	const int partner = turn_partner(t, j, &pair, &is_second);
+	const int partner = t ? turn_partner(t, j, &pair, &is_second) : -1;
 	if (partner < 0)
 		return own;
 	const struct rotor r = rotor_at(t, pair, p);

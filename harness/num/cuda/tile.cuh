@@ -78,29 +78,29 @@ static __device__ inline int is_aligned(const void *at, int bytes)
 	return (uintptr_t)at % (unsigned)bytes == 0;
 }
 
-// Numbers j..j+7 of a row, of which n are wanted: the others are 0.
-template <int dtype>
-static __device__ inline void eight_numbers(float *x, const unsigned char *row, int columns, int j, int n)
+// Numbers j..j+7 of a row, where they are all there and can be read together; else 0 is returned.
+template <int dtype> static __device__ inline int eight_numbers(float *x, const unsigned char *row, int columns, int j)
 {
-	if (n >= 8 && dtype == DTYPE_F32 && is_aligned(row + 4 * j, 16)) {
+	if (dtype == DTYPE_F32 && is_aligned(row + 4 * j, 16)) {
 		const float4 low = *(const float4 *)(row + 4 * j), high = *(const float4 *)(row + 4 * j + 16);
 		x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
 		x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
-		return;
+		return 1;
 	}
-	if (n >= 8 && (dtype == DTYPE_F16 || dtype == DTYPE_BF16) && is_aligned(row + 2 * j, 16)) {
+	if ((dtype == DTYPE_F16 || dtype == DTYPE_BF16) && is_aligned(row + 2 * j, 16)) {
 		const uint4 all = *(const uint4 *)(row + 2 * j);
 		const unsigned two[4] = {all.x, all.y, all.z, all.w};
 #pragma unroll
 		for (int i = 0; i < 4; i++) {
 			x[2 * i] = dtype == DTYPE_BF16 ? __uint_as_float(two[i] << 16)
 			                               : __half2float(__ushort_as_half((unsigned short)two[i]));
-			x[2 * i + 1] = dtype == DTYPE_BF16 ? __uint_as_float(two[i] & 0xffff0000)
-			                                   : __half2float(__ushort_as_half((unsigned short)(two[i] >> 16)));
+			x[2 * i + 1] = dtype == DTYPE_BF16
+			                       ? __uint_as_float(two[i] & 0xffff0000)
+			                       : __half2float(__ushort_as_half((unsigned short)(two[i] >> 16)));
 		}
-		return;
+		return 1;
 	}
-	if (n >= 8 && dtype == DTYPE_Q8 && j % 8 == 0 && is_aligned(row, 2)) {
+	if (dtype == DTYPE_Q8 && j % 8 == 0 && is_aligned(row, 2)) {
 		const unsigned char *block = row + j / DTYPE_BLOCK * Q8_BYTES;
 		const unsigned short *two = (const unsigned short *)(block + 2 + j % DTYPE_BLOCK);
 		const float scale = __half2float(*(const __half *)block);
@@ -110,9 +110,9 @@ static __device__ inline void eight_numbers(float *x, const unsigned char *row, 
 			x[2 * i] = scale * (float)(signed char)(pair & 255);
 			x[2 * i + 1] = scale * (float)(signed char)(pair >> 8);
 		}
-		return;
+		return 1;
 	}
-	if (n >= 8 && dtype == DTYPE_Q4 && j % 8 == 0 && is_aligned(row, 4) &&
+	if (dtype == DTYPE_Q4 && j % 8 == 0 && is_aligned(row, 4) &&
 	        j / DTYPE_BLOCK * DTYPE_BLOCK + DTYPE_BLOCK <= columns) {
 		const unsigned *block = (const unsigned *)(row + j / DTYPE_BLOCK * Q4_BYTES);
 		const float scale = __half2float(__ushort_as_half((unsigned short)block[0]));
@@ -121,11 +121,9 @@ static __device__ inline void eight_numbers(float *x, const unsigned char *row, 
 #pragma unroll
 		for (int i = 0; i < 8; i++)
 			x[i] = least + scale * (float)(block[1 + j % 16 / 4 + i / 4] >> (i % 4 * 8 + shift) & 15);
-		return;
+		return 1;
 	}
-#pragma unroll
-	for (int i = 0; i < 8; i++)
-		x[i] = i < n ? number_of_row(row, dtype, columns, j + i) : 0;
+	return 0;
 }
 
 static __device__ inline uint32_t bf16_pair(float low, float high)
@@ -136,8 +134,8 @@ static __device__ inline uint32_t bf16_pair(float low, float high)
 
 static __device__ inline void store_eight(uint16_t *to, const float *x)
 {
-	*(uint4 *)to = make_uint4(
-	        bf16_pair(x[0], x[1]), bf16_pair(x[2], x[3]), bf16_pair(x[4], x[5]), bf16_pair(x[6], x[7]));
+	*(uint4 *)to =
+	        make_uint4(bf16_pair(x[0], x[1]), bf16_pair(x[2], x[3]), bf16_pair(x[4], x[5]), bf16_pair(x[6], x[7]));
 }
 
 // Which numbers of which rows: n_row rows of a tile of n_tile (the others become 0), numbers `from`..from+width-1 of a
@@ -146,62 +144,79 @@ struct tile_shape {
 	int n_tile, n_row, columns, from, width, padded, ld;
 };
 
-// The eight numbers from c on of a head, turned. Where they are the first halves of pairs, `other` gets the second
-// halves, and the eight `apart` further on are left to them. Returns that distance, 0 where x is all.
-template <int dtype>
-static __device__ inline int eight_turned(float *x, float *other, const unsigned char *row, const struct tile_shape *s,
-        int c, const struct turn *t, int position)
+// The hardware's sine is good to 2^-21, and what it turns is rounded to bf16.
+static __device__ inline struct rotor rough_rotor_at(const struct turn *t, int pair, int position)
 {
-	const int half = t->n_rotary / 2, in = c - t->from, n = s->width - c;
-	if (in + 8 <= 0 || in >= t->n_rotary) {
-		eight_numbers<dtype>(x, row, s->columns, s->from + c, n);
-		return 0;
-	}
-	if (t->halves && t->from % 8 == 0 && half % 8 == 0) {
-		if (in >= half)
-			return -1; // written with the first halves
-		eight_numbers<dtype>(x, row, s->columns, s->from + c, n);
-		eight_numbers<dtype>(other, row, s->columns, s->from + c + half, n - half);
-#pragma unroll
-		for (int i = 0; i < 8; i++) {
-			const struct rotor r = rotor_at(t, in + i, position);
-			const float u = x[i], v = other[i];
-			x[i] = u * r.c - v * r.s, other[i] = u * r.s + v * r.c;
+	const uint64_t phase = (uint64_t)(int64_t)(position + t->first) * t->fraction[pair];
+	struct rotor r;
+	__sincosf((float)(int32_t)(phase >> 32) * (0x1p-31F * 3.14159265358979F), &r.s, &r.c);
+	return r;
+}
+
+// Numbers c..c+7 of a head one by one, turned or not, those beyond its width as 0: any type, width and address.
+static __device__ __noinline__ void convert_slowly(uint16_t *to, const unsigned char *row, int dtype,
+        const struct tile_shape *s, int c, const struct turn *t, int position)
+{
+#pragma unroll 1
+	for (int i = c; i < c + 8; i++, to++) {
+		float x = i < s->width ? number_of_row(row, dtype, s->columns, s->from + i) : 0;
+		int pair, is_second;
+		const int partner = t && i < s->width ? turn_partner(t, i, &pair, &is_second) : -1;
+		if (partner >= 0) {
+			const struct rotor r = rough_rotor_at(t, pair, position);
+			const float y = number_of_row(row, dtype, s->columns, s->from + partner);
+			x = is_second ? y * r.s + x * r.c : x * r.c - y * r.s;
 		}
-		return half;
+		*to = __bfloat16_as_ushort(__float2bfloat16_rn(x));
 	}
+}
+
+// Numbers c..c+7 of a head. Turned halves are read and written with their partners, `half` further on.
+template <int dtype>
+static __device__ inline void convert_eight(
+        uint16_t *to, const unsigned char *row, const struct tile_shape *s, int c, const struct turn *t, int position)
+{
+	float x[8], other[8];
+	const int n_rotary = t ? t->n_rotary : 0, half = n_rotary / 2, in = t ? c - t->from : 0;
+	if (in + 8 <= 0 || in >= n_rotary) {
+		if (c + 8 <= s->width && eight_numbers<dtype>(x, row, s->columns, s->from + c))
+			store_eight(to, x);
+		else
+			convert_slowly(to, row, dtype, s, c, NULL, 0);
+		return;
+	}
+	const int is_paired = t->halves && t->from % 8 == 0 && half % 8 == 0;
+	const int first = is_paired && in >= half ? c - half : c; // either half is right about whether both can be read
+	if (!is_paired || !eight_numbers<dtype>(x, row, s->columns, s->from + first) ||
+	        !eight_numbers<dtype>(other, row, s->columns, s->from + first + half)) {
+		convert_slowly(to, row, dtype, s, c, t, position);
+		return;
+	}
+	if (in >= half)
+		return;
 #pragma unroll
 	for (int i = 0; i < 8; i++) {
-		x[i] = c + i < s->width ? number_of_row(row, dtype, s->columns, s->from + c + i) : 0;
-		int pair, is_second;
-		const int partner = c + i < s->width ? turn_partner(t, c + i, &pair, &is_second) : -1;
-		if (partner < 0)
-			continue;
-		const struct rotor r = rotor_at(t, pair, position);
-		const float y = number_of_row(row, dtype, s->columns, s->from + partner);
-		x[i] = is_second ? y * r.s + x[i] * r.c : x[i] * r.c - y * r.s;
+		const struct rotor r = rough_rotor_at(t, in + i, position);
+		const float u = x[i], v = other[i];
+		x[i] = u * r.c - v * r.s, other[i] = u * r.s + v * r.c;
 	}
-	return 0;
+	store_eight(to, x);
+	store_eight(to + half, other);
 }
 
 // turn NULL: rows are what they say; else the first one is at `position`.
 template <int dtype>
-static __device__ inline void convert_rows(uint16_t *to, const struct tile_rows *rows, const struct tile_shape *s,
-        const struct turn *turn, int position)
+static __device__ inline void convert_rows(
+        uint16_t *to, const struct tile_rows *rows, const struct tile_shape *s, const struct turn *turn, int position)
 {
 	const int chunks = s->padded / 8, p_step = TILE_THREADS / chunks, c_step = TILE_THREADS % chunks;
 	int p = (int)threadIdx.x / chunks, c = (int)threadIdx.x % chunks;
 	while (p < s->n_tile) {
-		float x[8] = {0}, other[8];
-		int apart = 0;
-		if (p < s->n_row && turn)
-			apart = eight_turned<dtype>(x, other, tile_row(rows, p), s, c * 8, turn, position + p);
-		else if (p < s->n_row)
-			eight_numbers<dtype>(x, tile_row(rows, p), s->columns, s->from + c * 8, s->width - c * 8);
-		if (apart >= 0)
-			store_eight(to + p * s->ld + c * 8, x);
-		if (apart > 0)
-			store_eight(to + p * s->ld + c * 8 + apart, other);
+		uint16_t *at = to + p * s->ld + c * 8;
+		if (p < s->n_row)
+			convert_eight<dtype>(at, tile_row(rows, p), s, c * 8, turn, position + p);
+		else
+			*(uint4 *)at = make_uint4(0, 0, 0, 0);
 		p += p_step, c += c_step;
 		if (c >= chunks)
 			c -= chunks, p++;
@@ -233,24 +248,28 @@ static __device__ inline void convert_channels(uint16_t *to, const struct rows *
 	for (int i = (int)threadIdx.x; i < s->n_tile / 8 * s->padded; i += TILE_THREADS) {
 		const int c = i % s->padded, p0 = i / s->padded * 8, unit = p0 / DTYPE_BLOCK;
 		const int is_whole = position + unit * DTYPE_BLOCK + DTYPE_BLOCK <= S;
-		float eight[8] = {0};
+		uint16_t *at = to + p0 * s->ld + c;
 		if (c < s->width && is_whole && !turn) {
 			const unsigned char *channel = tile_row(units, unit) + (s->from + c) * x->channel_bytes;
-			if (x->dtype == DTYPE_Q8)
-				eight_numbers<DTYPE_Q8>(eight, channel, DTYPE_BLOCK, p0 % DTYPE_BLOCK, 8);
-			else
-				eight_numbers<DTYPE_Q4>(eight, channel, DTYPE_BLOCK, p0 % DTYPE_BLOCK, 8);
-		} else if (c < s->width) {
+			float eight[8];
+			const int is_read =
+			        x->dtype == DTYPE_Q8
+			                ? eight_numbers<DTYPE_Q8>(eight, channel, DTYPE_BLOCK, p0 % DTYPE_BLOCK)
+			                : eight_numbers<DTYPE_Q4>(eight, channel, DTYPE_BLOCK, p0 % DTYPE_BLOCK);
 #pragma unroll
-			for (int l = 0; l < 8; l++)
-				if (p0 + l < s->n_row)
-					eight[l] = turn ? turned_at(x, turn, b, position + p0 + l, S, s->from - x->from, c)
-					                : number_at(x, b, position + p0 + l, S, s->from - x->from + c);
+			for (int l = 0; is_read && l < 8; l++)
+				at[l * s->ld] =
+				        p0 + l < s->n_row ? __bfloat16_as_ushort(__float2bfloat16_rn(eight[l])) : 0;
+			if (is_read)
+				continue;
 		}
-#pragma unroll
-		for (int l = 0; l < 8; l++)
-			to[(p0 + l) * s->ld + c] =
-			        p0 + l < s->n_row ? __bfloat16_as_ushort(__float2bfloat16_rn(eight[l])) : 0;
+#pragma unroll 1
+		for (int l = 0; l < 8; l++) {
+			float y = 0;
+			if (p0 + l < s->n_row && c < s->width)
+				y = turned_at(x, turn, b, position + p0 + l, S, s->from - x->from, c);
+			at[l * s->ld] = __bfloat16_as_ushort(__float2bfloat16_rn(y));
+		}
 	}
 }
 
