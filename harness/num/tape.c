@@ -11,6 +11,29 @@ struct record {
 	void *args;
 };
 
+enum { SCRATCH_CHUNK = 4 << 20, STEP_CHUNK = 1 << 20 };
+
+void tape_open(
+        struct tape *tape, struct tape_memory *memory, const struct backend *backend, int n_thread, size_t step_chunk)
+{
+	const int is_apart = backend->memory != NULL;
+	arena_init(&memory->step, is_apart ? STEP_CHUNK : step_chunk);
+	arena_init_from(&memory->values, step_chunk, backend->memory);
+	arena_init_from(&memory->scratch, SCRATCH_CHUNK, backend->memory);
+	*tape = (struct tape){.backend = backend,
+	        .n_thread = n_thread,
+	        .step = &memory->step,
+	        .values = is_apart ? &memory->values : NULL,
+	        .scratch = &memory->scratch};
+}
+
+void tape_close(struct tape_memory *memory)
+{
+	arena_release(&memory->step);
+	arena_release(&memory->values);
+	arena_release(&memory->scratch);
+}
+
 void tape_begin(struct tape *tape, enum tape_mode mode)
 {
 	tape->mode = mode;

@@ -61,6 +61,14 @@ struct tape {
 	int is_read; // since tape_begin the host has read what a slot wrote: such a step cannot be played again
 };
 
+// The arenas of a tape of its own: an owner has one of these beside it.
+struct tape_memory {
+	struct arena step, values, scratch; // values: nothing is in it where tensors lie on step
+};
+// A tape on memory of that backend; chunks of tensors are of step_chunk bytes.
+void tape_open(
+        struct tape *tape, struct tape_memory *memory, const struct backend *backend, int n_thread, size_t step_chunk);
+void tape_close(struct tape_memory *memory);
 // Empties the tape and sets the mode. Does not touch the arenas.
 void tape_begin(struct tape *tape, enum tape_mode mode);
 // The same after its arenas have been emptied: the start of a step.
