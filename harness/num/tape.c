@@ -38,7 +38,7 @@ void tape_begin(struct tape *tape, enum tape_mode mode)
 {
 	tape->mode = mode;
 	tape->last = NULL;
-	tape->dropout_site = tape->is_decoding = tape->is_read = 0;
+	tape->dropout_site = tape->is_decoding = tape->is_read = tape->n_token = 0;
 	tape->forward = tape->backward = (struct tally){0, 0, 0};
 	tape->tensor_bytes = 0;
 }
@@ -123,6 +123,12 @@ void tensor_clear_gradient(const struct tape *tape, struct tensor *t)
 	for (int b = 0; b < t->B; b++)
 		for (int i = 0; i < t->T; i++)
 			tape->backend->clear(&exec, t->dx + b * t->b_stride + i * t->t_stride, row_bytes);
+}
+
+void tape_wait(const struct tape *tape)
+{
+	const struct exec exec = {tape->n_thread, tape->scratch};
+	tape->backend->download(&exec, NULL, NULL, 0);
 }
 
 const real *tensor_on_host(struct tape *tape, const struct tensor *t)
