@@ -108,6 +108,14 @@ struct tensor *model_forward(struct tape *tape, struct model *model, const int *
 struct loss model_loss(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from, int n_q,
         struct cache *cache, const int *targets, double *row_loss);
 
+// What such a pass costs, by counting: no memory is needed, and the cache is left as it was. with_loss: of model_loss.
+struct model_cost {
+	struct tally forward, backward;
+	double tensor_bytes; // values of all tensors
+};
+struct model_cost model_count(
+        const struct model *model, int B, int T, int q_from, int n_q, struct cache *cache, int with_loss);
+
 // Keeps matrices and the token table as `dtype` in memory from arena, each row rounded as dtype_write rounds;
 // positions, biases and gains as they are. Nothing of m lies in the block x any more: its memory may be given back. For
 // inference: m must have no gradients. A folded model is folded first.

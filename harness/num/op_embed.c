@@ -37,6 +37,7 @@ struct tensor *op_embed(
 		return out;
 	}
 	const struct exec exec = op_exec(tape);
+	tape->n_token += B * T;
 	const real *added = position ? position->x : NULL;
 	if (table->stored) {
 		tape->backend->embed_stored(&exec, out->x, table->stored, added, tokens, B, T, table->C, first);

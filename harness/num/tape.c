@@ -11,11 +11,34 @@ struct record {
 	void *args;
 };
 
+enum { SCRATCH_CHUNK = 4 << 20, STEP_CHUNK = 1 << 20 };
+
+void tape_open(
+        struct tape *tape, struct tape_memory *memory, const struct backend *backend, int n_thread, size_t step_chunk)
+{
+	const int is_apart = backend->memory != NULL;
+	arena_init(&memory->step, is_apart ? STEP_CHUNK : step_chunk);
+	arena_init_from(&memory->values, step_chunk, backend->memory);
+	arena_init_from(&memory->scratch, SCRATCH_CHUNK, backend->memory);
+	*tape = (struct tape){.backend = backend,
+	        .n_thread = n_thread,
+	        .step = &memory->step,
+	        .values = is_apart ? &memory->values : NULL,
+	        .scratch = &memory->scratch};
+}
+
+void tape_close(struct tape_memory *memory)
+{
+	arena_release(&memory->step);
+	arena_release(&memory->values);
+	arena_release(&memory->scratch);
+}
+
 void tape_begin(struct tape *tape, enum tape_mode mode)
 {
 	tape->mode = mode;
 	tape->last = NULL;
-	tape->dropout_site = tape->is_decoding = tape->is_read = 0;
+	tape->dropout_site = tape->is_decoding = tape->is_read = tape->n_token = 0;
 	tape->forward = tape->backward = (struct tally){0, 0, 0};
 	tape->tensor_bytes = 0;
 }
@@ -100,6 +123,12 @@ void tensor_clear_gradient(const struct tape *tape, struct tensor *t)
 	for (int b = 0; b < t->B; b++)
 		for (int i = 0; i < t->T; i++)
 			tape->backend->clear(&exec, t->dx + b * t->b_stride + i * t->t_stride, row_bytes);
+}
+
+void tape_wait(const struct tape *tape)
+{
+	const struct exec exec = {tape->n_thread, tape->scratch};
+	tape->backend->download(&exec, NULL, NULL, 0);
 }
 
 const real *tensor_on_host(struct tape *tape, const struct tensor *t)

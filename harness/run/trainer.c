@@ -224,13 +224,10 @@ struct step_cost trainer_count(const struct setup *setup, int batch)
 {
 	struct arena memory;
 	arena_init(&memory, RUN_CHUNK);
-	struct tape tape = {.backend = &backend_cpu, .n_thread = 1, .step = &memory, .scratch = &memory};
 	struct task_shape shape = setup->task->shape(setup->task_config);
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
-	tape_begin(&tape, TAPE_COUNT);
-	model_loss(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL, NULL, NULL);
-	struct step_cost cost = {tape.forward, tape.backward, tape.tensor_bytes, model.n_number};
+	const struct model_cost cost = model_count(&model, batch, shape.T, shape.target_from, shape.n_target, NULL, 1);
 	arena_release(&memory);
-	return cost;
+	return (struct step_cost){cost.forward, cost.backward, cost.tensor_bytes, model.n_number};
 }

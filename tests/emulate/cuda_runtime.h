@@ -163,6 +163,11 @@ static inline float __fdividef(float a, float b)
 {
 	return a / b;
 }
+#define __sincosf(x, s, c) sincosf(x, s, c) // a macro: the C library has the name too
+static inline void sincospif(float x, float *s, float *c)
+{
+	*s = (float)sin((double)x * M_PI), *c = (float)cos((double)x * M_PI);
+}
 static inline float rsqrtf(float x)
 {
 	return 1 / sqrtf(x);

@@ -8,7 +8,7 @@
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                         \
 	((void)(stream), emulate::launch(#kernel, (grid), (block), (shared_bytes),                                     \
-	                         [](auto... args) { kernel(args...); } __VA_OPT__(, ) __VA_ARGS__))
+	                         [=](auto... args) { kernel(args...); } __VA_OPT__(, ) __VA_ARGS__))
 
 static inline void *dynamic_shared()
 {

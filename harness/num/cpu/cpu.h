@@ -3,6 +3,7 @@
 #ifndef KVLAB_NUM_CPU_CPU_H
 #define KVLAB_NUM_CPU_CPU_H
 #include <omp.h>
+#include <string.h>
 
 #include "harness/num/backend.h"
 
@@ -17,6 +18,11 @@ static inline int cpu_min(int a, int b)
 static inline int cpu_thread(void)
 {
 	return omp_get_thread_num();
+}
+// n zeros from scratch, which need not be the host's to zalloc from.
+static inline real *cpu_zeros(struct arena *scratch, size_t n)
+{
+	return (real *)memset(arena_alloc(scratch, n * sizeof(real)), 0, n * sizeof(real));
 }
 static inline int cpu_blocks(long n, int block)
 {
