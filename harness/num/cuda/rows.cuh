@@ -21,7 +21,7 @@ struct rows {
 
 // Positions by which rotary pairs are turned as rows are read. A turn is kept as a fraction of the circle in 64 bits:
 // position times fraction is exact but for whole circles, at any position, without a double in sight.
-enum { TURN_PAIRS = 256 };
+enum { TURN_PAIRS = 384 }; // what a kernel's 4 KB of parameters have room for
 struct turn {
 	int from, n_rotary, halves, first; // as in struct rope; n_rotary 0: nothing turns
 	uint64_t fraction[TURN_PAIRS];
