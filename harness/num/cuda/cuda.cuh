@@ -80,6 +80,21 @@ void cuda_copy_columns(const struct exec *, struct strided_out out, struct strid
         const struct column_run *run, int n_run);
 void cuda_scale_heads(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C, int n_head,
         const real *gain, ptrdiff_t gain_stride);
+void cuda_rope(const struct exec *, struct strided_out out, struct strided x, int B, int T, int C, const struct rope *);
+
+void cuda_embed(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B,
+        int T, int C, int first);
+void cuda_embed_stored(const struct exec *, real *out, const struct stored *table, const real *position,
+        const int *tokens, int B, int T, int C, int first);
+void cuda_store_rows(const struct exec *, const struct stored *to, struct strided x, int B, int T, int first);
+void cuda_read_rows(const struct exec *, struct strided_out out, const struct stored *from, int B, int position, int n,
+        int S, int at, int d);
+void cuda_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
+void cuda_map_bias(
+        const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut);
+void cuda_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
+        const int *targets, int m, int n, double grad_scale);
+double cuda_sum_squares(const struct exec *, const real *x, long n);
 
 // --- attention*.cu --------------------------------------------------------------------------------------------------
 void cuda_attention_exact(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
