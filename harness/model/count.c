@@ -20,5 +20,5 @@ struct model_cost model_count(
 	if (cache)
 		cache->length = length;
 	arena_release(&memory);
-	return (struct model_cost){tape.forward, tape.backward, tape.tensor_bytes};
+	return (struct model_cost){tape.forward, tape.backward, tape.tensor_bytes, tape.scratch_bytes};
 }

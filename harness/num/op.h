@@ -76,6 +76,12 @@ struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w
 // (1, n_map, S): sum over the key's numbers of P of w_c e_c(j), plus b.
 struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, enum map_cut cut);
 
+// run(tape, x, args), of which only the result is kept: backward runs it again, with the same bits (activation
+// recomputation). The result is a packed tensor of run's own, not the first that it makes; what run reads beside x is
+// parameters and constants; args (bytes of them) are copied. Without gradients it is run(tape, x, args).
+typedef struct tensor *recomputed(struct tape *tape, struct tensor *x, const void *args);
+struct tensor *op_recompute(struct tape *tape, recomputed *run, struct tensor *x, const void *args, size_t bytes);
+
 struct loss {
 	double mean; // nats per scored target
 	long n, hits;
@@ -121,6 +127,13 @@ static inline struct strided op_values(const struct tensor *t)
 static inline struct strided op_gradient(const struct tensor *t)
 {
 	return (struct strided){t->dx, t->b_stride, t->t_stride};
+}
+// When counting: bytes of scratch memory that a product (m, k) (n, k) takes on a backend that rounds what it
+// multiplies, in forward and backward, beside `held` bytes.
+static inline void op_count_scratch(struct tape *tape, double m, double n, double k, double held)
+{
+	const double rounded = 2 * (m * k + n * k + m * n), bytes = held + rounded;
+	tape->scratch_bytes = bytes > tape->scratch_bytes ? bytes : tape->scratch_bytes;
 }
 // Bytes of n reals, for tallies.
 static inline double op_bytes(double n)

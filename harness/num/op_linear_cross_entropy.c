@@ -97,6 +97,7 @@ struct loss op_linear_cross_entropy(
 		BUG("linear cross-entropy: weight (%d, %d) on an input of %d columns", w->T, w->C, x->C);
 	if (tape->mode == TAPE_COUNT) {
 		count(tape, x, w, b != NULL);
+		op_count_scratch(tape, rows, w->T, x->C, op_bytes((double)rows * w->T));
 		return (struct loss){0, 0, 0};
 	}
 	x = tensor_is_matrix(x) ? x : op_packed(tape, x);

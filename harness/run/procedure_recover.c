@@ -59,7 +59,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct task_shape shape = setup->task->shape(setup->task_config);
 	struct setup made = *setup;
 	made.model = &model;
-	const struct step_cost step = trainer_count(&made, c->batch);
+	const struct step_cost step = trainer_count(&made, c->batch, 0);
 	const double sequence = step.forward.flops / c->batch;
 	int n_curve = 1;
 	for (long s = 1; s <= c->steps; s += s / 2 + 1)

@@ -241,14 +241,15 @@ struct evaluation trainer_evaluate(struct trainer *t, enum rng_purpose purpose, 
 	return evaluation_of(&all);
 }
 
-struct step_cost trainer_count(const struct setup *setup, int batch)
+struct step_cost trainer_count(const struct setup *setup, int batch, int recomputes)
 {
 	struct arena memory;
 	arena_init(&memory, RUN_CHUNK);
 	struct task_shape shape = setup->task->shape(setup->task_config);
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
+	model.recomputes = recomputes;
 	const struct model_cost cost = model_count(&model, batch, shape.T, shape.target_from, shape.n_target, NULL, 1);
 	arena_release(&memory);
-	return (struct step_cost){cost.forward, cost.backward, cost.tensor_bytes, model.n_number};
+	return (struct step_cost){cost.forward, cost.backward, cost.tensor_bytes, cost.scratch_bytes, model.n_number};
 }

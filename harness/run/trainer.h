@@ -65,9 +65,11 @@ int trainer_check_cache(const struct setup *setup, struct err *err);
 struct step_cost {
 	struct tally forward, backward;
 	double tensor_bytes;
+	double scratch_bytes; // inside ops, at most: logits of a chunk, operands in another type
 	long n_param;
 };
-struct step_cost trainer_count(const struct setup *setup, int batch);
+// recomputes: blocks are run again in backward.
+struct step_cost trainer_count(const struct setup *setup, int batch, int recomputes);
 
 #ifdef __cplusplus
 }
