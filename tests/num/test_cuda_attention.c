@@ -13,7 +13,8 @@
 
 // As for the CPU; sums are in another order.
 static const double FORWARD = 12;
-static const double WEIGHTS = 0x1p-9 / FLT_EPSILON; // half a unit of bf16
+static const double BACKWARD = 24;
+static const double WEIGHTS = 0x1p-9 / FLT_EPSILON; // half a unit of bf16; in backward that of p, ds and out
 
 static struct cuda_rig rig;
 static struct rng rng;
@@ -88,6 +89,69 @@ static void try_attention(struct attention_shape s, int is_exact, int gap, int n
 	arena_rewind(&rig.host.memory, mark);
 }
 
+// dk and dv where values are a part of keys: both in one place.
+static void add_views(struct attention_call *c, int v_in_k)
+{
+	const struct attention_shape *s = &c->s;
+	const int k_width = s->n_k_head * s->d_qk, v_width = s->n_v_head * s->d_v;
+	for (int i = 0; i < s->B * s->S; i++)
+		for (int j = 0; j < v_width; j++) {
+			c->dk_ref[i * k_width + v_in_k + j] += c->dv_ref[i * v_width + j];
+			c->dk_size[i * k_width + v_in_k + j] += c->dv_size[i * v_width + j];
+		}
+}
+
+static void try_backward(struct attention_shape s, int is_exact, int accumulate, int n_bias, int v_in_k)
+{
+	const struct arena_mark mark = arena_mark(&rig.host.memory);
+	const struct backend *backend = is_exact ? rig.exact : rig.rounded;
+	const char *name = name_of(&s, backend, n_bias ? ", biased" : v_in_k >= 0 ? ", v in k" : ""), *what = name;
+	const double constant = BACKWARD + (is_exact ? 0 : 3 * WEIGHTS);
+	s.scale = s.scale ? s.scale : 1 / sqrt(s.d_qk);
+	struct attention_call c = attention_call_make(&rig.host, &s, rig_int(&rng, 0, 5), accumulate, n_bias);
+	const struct guarded *operand[] = {&c.q, &c.k, &c.v, &c.dout};
+	for (int i = 0; i < 4 && !is_exact; i++)
+		round_numbers(operand[i]);
+	if (v_in_k >= 0) {
+		c.v = c.k;
+		c.v.x += v_in_k, c.v.columns = s.n_v_head * s.d_v;
+	}
+	s = c.s;
+	cuda_begin(&rig);
+	const struct strided q = on_device(&c.q, s.T), k = on_device(&c.k, s.S), dout = on_device(&c.dout, s.T);
+	const struct strided v =
+	        v_in_k >= 0 ? (struct strided){k.x + v_in_k, k.b_stride, k.t_stride} : on_device(&c.v, s.S);
+	const struct strided_out out = {cuda_mirror(&rig, &c.out), s.T * c.out.stride, c.out.stride, 0},
+	                         dq = {cuda_mirror(&rig, &c.dq), s.T * c.dq.stride, c.dq.stride, accumulate},
+	                         dk = {cuda_mirror(&rig, &c.dk), s.S * c.dk.stride, c.dk.stride, accumulate};
+	const struct strided_out dv = v_in_k >= 0 ? (struct strided_out){dk.x + v_in_k, dk.b_stride, dk.t_stride, 1}
+	                                          : (struct strided_out){cuda_mirror(&rig, &c.dv), s.S * c.dv.stride,
+	                                                    c.dv.stride, accumulate};
+	real *lse = cuda_mirror(&rig, &c.lse);
+	if (n_bias)
+		s.key_bias = cuda_mirror(&rig, &c.bias), s.d_key_bias = cuda_mirror(&rig, &c.dbias);
+	backend->attention(cuda_exec(&rig), out, lse, q, k, v, &s);
+	backend->attention_backward(cuda_exec(&rig), dq, dk, dv, dout,
+	        (struct strided){out.x, out.b_stride, out.t_stride}, lse, q, k, v, &s);
+	cuda_fetch(&rig);
+	attention_call_reference(&c);
+	if (v_in_k >= 0)
+		add_views(&c, v_in_k);
+	what = arena_printf(&rig.host.memory, "%s: dq", name);
+	assert_near(what, &c.dq, c.dq_ref, c.dq_size, constant);
+	what = arena_printf(&rig.host.memory, "%s: dk", name);
+	assert_near(what, &c.dk, c.dk_ref, c.dk_size, constant);
+	what = arena_printf(&rig.host.memory, "%s: dv", name);
+	if (v_in_k < 0)
+		assert_near(what, &c.dv, c.dv_ref, c.dv_size, constant);
+	what = arena_printf(&rig.host.memory, "%s: bias", name);
+	if (n_bias)
+		assert_near(what, &c.dbias, c.dbias_ref, c.dbias_size, constant);
+	for (int i = 0; i < 4; i++)
+		assert_untouched(name, i == 2 && v_in_k >= 0 ? &c.k : operand[i]);
+	arena_rewind(&rig.host.memory, mark);
+}
+
 static void test_around_block_sizes(void **state UNUSED)
 {
 	static const int positions[] = {1, 31, 33, 63, 64, 65, 130, 513}, queries[] = {1, 16, 17, 63, 65};
@@ -104,6 +168,7 @@ static void test_around_block_sizes(void **state UNUSED)
 			        .causal = (i + j) % 3 != 0};
 			s.q_position = s.S > s.T ? s.S - s.T : 0;
 			try_attention(s, (i + j) % 2, i % 2 * 3, 0, -1);
+			try_backward(s, (i + j) % 2, i / 2 % 2, 0, -1);
 		}
 }
 
@@ -124,6 +189,7 @@ static void test_random_shapes(void **state UNUSED)
 		        .causal = i / 2 % 2};
 		s.q_position = rig_int(&rng, 0, s.S - 1);
 		try_attention(s, i / 4 % 2, rig_int(&rng, 0, 5), i % 3 ? 0 : i % 2 ? 1 : h[0], -1);
+		try_backward(s, i / 4 % 2, i % 2, i % 3 ? 0 : i % 2 ? 1 : h[0], -1);
 	}
 }
 
