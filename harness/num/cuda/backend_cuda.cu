@@ -12,10 +12,10 @@
 	.gemm = cuda_gemm_##exactness, .embed = cuda_embed, .embed_stored = cuda_embed_stored, .norm = cuda_norm,      \
 	.unary = cuda_unary, .swiglu = cuda_swiglu, .add = cuda_add, .copy = cuda_copy, .dropout = cuda_dropout,       \
 	.copy_columns = cuda_copy_columns, .scale_heads = cuda_scale_heads, .rope = cuda_rope,                         \
-	.attention = cuda_attention_##exactness, .attention_stored = cuda_attention_stored_##exactness,                \
-	.linear_stored = cuda_linear_stored_##exactness, .store_rows = cuda_store_rows, .read_rows = cuda_read_rows,   \
-	.map_gain = cuda_map_gain, .map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy,                     \
-	.sum_squares = cuda_sum_squares
+	.attention = cuda_attention_##exactness, .attention_backward = cuda_attention_backward_##exactness,            \
+	.attention_stored = cuda_attention_stored_##exactness, .linear_stored = cuda_linear_stored_##exactness,        \
+	.store_rows = cuda_store_rows, .read_rows = cuda_read_rows, .map_gain = cuda_map_gain,                         \
+	.map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy, .sum_squares = cuda_sum_squares
 
 static const struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
 static const struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};

@@ -101,6 +101,12 @@ void cuda_attention_exact(const struct exec *, struct strided_out out, real *lse
         struct strided v, const struct attention_shape *);
 void cuda_attention_rounded(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
         struct strided v, const struct attention_shape *);
+void cuda_attention_backward_exact(const struct exec *, struct strided_out dq, struct strided_out dk,
+        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *);
+void cuda_attention_backward_rounded(const struct exec *, struct strided_out dq, struct strided_out dk,
+        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *);
 void cuda_attention_stored_exact(const struct exec *, struct strided_out out, struct strided q, const struct stored *k,
         const struct stored *v, const struct attention_shape *);
 void cuda_attention_stored_rounded(const struct exec *, struct strided_out out, struct strided q,
