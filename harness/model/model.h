@@ -64,8 +64,8 @@ void model_download_values(const struct model *model, real *x);
 void model_upload_values(struct model *model, const real *x);
 // Writes n zeros to its home's memory.
 void model_clear(const struct model *model, real *at, long n);
-// The parameter of that name, or -1.
-int model_find(const struct model *model, const char *name);
+// The parameter of that name, or NULL.
+struct model_param *model_find(const struct model *model, const char *name);
 // The same for a model that differs from `like` in its attention: parameters of the same name and shape have like's
 // values. Without gradients only attention's get memory of their own, the others lie in like's, which must outlive it.
 void model_allocate_like(struct model *model, const struct model *like, int with_gradients, struct arena *arena);
