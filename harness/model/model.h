@@ -113,6 +113,7 @@ struct loss model_loss(struct tape *tape, struct model *model, const int *tokens
 struct model_cost {
 	struct tally forward, backward;
 	double tensor_bytes;  // values of all tensors
+	double saved_bytes;   // what backward needs beside them
 	double scratch_bytes; // inside a product, at most
 };
 struct model_cost model_count(

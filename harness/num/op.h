@@ -128,6 +128,8 @@ static inline struct strided op_gradient(const struct tensor *t)
 {
 	return (struct strided){t->dx, t->b_stride, t->t_stride};
 }
+// Room for n numbers that backward needs beside tensors; NULL when not recording.
+real *op_saved(struct tape *tape, double n);
 // When counting: bytes of scratch memory that a product (m, k) (n, k) takes on a backend that rounds what it
 // multiplies, in forward and backward, beside `held` bytes.
 static inline void op_count_scratch(struct tape *tape, double m, double n, double k, double held)

@@ -40,20 +40,27 @@ static void piece_backward(struct tape *tape, void *args)
 	p->x->is_live = x.is_live;
 }
 
-// What a count sees: the result stays, of the rest the largest piece; backward begins with another forward.
+// Of what pieces need, the largest: total and largest before a piece, which made total what it is now.
+static double without_smaller(double before, double *largest, double now, double kept)
+{
+	const double piece = now - before, was = *largest;
+	*largest = piece > was ? piece : was;
+	return before + kept + *largest - was;
+}
+
+// What a count sees: the results stay, of the rest the largest piece; backward begins with another forward.
 static struct tensor *count_piece(struct tape *tape, recomputed *run, struct tensor *x, const void *args)
 {
-	const double bytes = tape->tensor_bytes, again = tape->again_bytes;
+	const double bytes = tape->tensor_bytes, saved = tape->saved_bytes;
 	const struct tally before = tape->forward;
 	struct tensor *out = run(tape, x, args);
-	const double kept = op_bytes((double)tensor_n_row(out) * out->C), inner = tape->tensor_bytes - bytes;
 	const struct tally f = tape->forward;
 	tape_count(tape, (struct tally){0, 0, 0, 0},
 	        (struct tally){f.flops - before.flops, f.read_bytes - before.read_bytes,
 	                f.write_bytes - before.write_bytes, f.macs - before.macs});
-	// again_bytes is part of tensor_bytes: the largest piece so far.
-	tape->again_bytes = inner > again ? inner : again;
-	tape->tensor_bytes = bytes + kept + tape->again_bytes - again;
+	tape->tensor_bytes = without_smaller(
+	        bytes, &tape->again_bytes, tape->tensor_bytes, op_bytes((double)tensor_n_row(out) * out->C));
+	tape->saved_bytes = without_smaller(saved, &tape->again_saved, tape->saved_bytes, 0);
 	return out;
 }
 

@@ -51,8 +51,9 @@ struct tape {
 	struct arena *scratch; // inside one op, in the backend's memory
 	struct record *last;
 	struct tally forward, backward;
-	double tensor_bytes;  // values of all tensors made since tape_begin (gradients take as much again)
-	double again_bytes;   // of these, counting: the largest piece that is run again in backward (op_recompute)
+	double tensor_bytes;             // values of all tensors made since tape_begin (gradients take as much again)
+	double saved_bytes;              // what ops keep for backward beside tensors
+	double again_bytes, again_saved; // of both, counting: the largest piece that is run again (op_recompute)
 	double scratch_bytes; // counting: the most that a product needs beside its operands (op_count_scratch)
 	// Dropout is keyed by (seed, step, site); site counts the dropout ops since tape_begin.
 	unsigned long long dropout_seed, dropout_step;

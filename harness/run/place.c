@@ -36,10 +36,9 @@ int place_admit(const struct place *place, double bytes, double recomputed, stru
 {
 	if (!place_is_apart(place))
 		return 0;
-	const struct device_look *look = look_at(place->device, err);
-	if (!look)
-		return -1;
-	if (look->available < 0 || bytes <= look->available)
+	struct err absent = {0};
+	const struct device_look *look = look_at(place->device, &absent);
+	if (!look || look->available < 0 || bytes <= look->available)
 		return 0;
 	if (!place->recompute && recomputed <= look->available)
 		return err_set(err,

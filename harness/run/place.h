@@ -32,7 +32,8 @@ struct place {
 int place_is_apart(const struct place *place);
 int place_check(const struct place *place, struct err *err);
 // 0, or -1 with the figures and the remedy where this machine's memory, or the device's, has not so many bytes free;
-// recomputed: what it would be with recompute. Looks at a device by a process of its own, once.
+// recomputed: what it would be with recompute. Looks at a device by a process of its own, once; where there is none, a
+// plan has its figures all the same, and opening it says why.
 int place_admit(const struct place *place, double bytes, double recomputed, struct err *err);
 // Its backend, after its memory has been looked at; NULL with the cause.
 const struct backend *place_open(const struct place *place, double bytes, struct err *err);

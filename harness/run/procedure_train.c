@@ -122,7 +122,7 @@ static double memory_of(const struct setup *setup, int recomputes)
 	const struct attn_dims dims = model_attn_dims(setup->model);
 	const int T = setup->task->shape(setup->task_config).T;
 	const struct step_cost step = trainer_count(setup, c->batch, recomputes);
-	double bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
+	double bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
 	if (trainer_has_cache(setup))
 		bytes += c->batch * T *
 		         cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, T);

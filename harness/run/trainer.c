@@ -251,5 +251,6 @@ struct step_cost trainer_count(const struct setup *setup, int batch, int recompu
 	model.recomputes = recomputes;
 	const struct model_cost cost = model_count(&model, batch, shape.T, shape.target_from, shape.n_target, NULL, 1);
 	arena_release(&memory);
-	return (struct step_cost){cost.forward, cost.backward, cost.tensor_bytes, cost.scratch_bytes, model.n_number};
+	return (struct step_cost){
+	        cost.forward, cost.backward, cost.tensor_bytes, cost.saved_bytes, cost.scratch_bytes, model.n_number};
 }

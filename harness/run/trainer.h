@@ -64,8 +64,8 @@ int trainer_check_cache(const struct setup *setup, struct err *err);
 // What one step costs, by counting (no memory, no data): tallies of forward and backward, and bytes of tensors.
 struct step_cost {
 	struct tally forward, backward;
-	double tensor_bytes;
-	double scratch_bytes; // inside ops, at most: logits of a chunk, operands in another type
+	double tensor_bytes, saved_bytes; // values of tensors; what backward needs beside them and their gradients
+	double scratch_bytes;             // inside ops, at most: logits of a chunk, operands in another type
 	long n_param;
 };
 // recomputes: blocks are run again in backward.
