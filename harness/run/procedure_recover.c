@@ -19,6 +19,10 @@ static const struct option options[] = {
         {"base_lr", OPTION_REAL, FIELD(base.lr), "0.002", 0, 10, NULL,
                 "its highest learning rate (AdamW, cosine to a tenth)"},
         CONVERSION_OPTIONS(FIELD(how)),
+        {"share", OPTION_REAL, FIELD(share), "0", 0, 1, NULL,
+                "d_select, told as a share of the width of the keys that n_kv_head leaves (2/3); 0: not told so", 1},
+        {"kv_share", OPTION_REAL, FIELD(kv_share), "0", 0, 1, NULL,
+                "n_kv_head, told as a share of the model's; 0: not told so", 1},
         {"n_calibration", OPTION_INT, FIELD(n_calibration), "64", 1, 1 << 20, NULL,
                 "training sequences of the calibration text (whiten, ranks: energy and fisher)"},
         {"steps", OPTION_INT, FIELD(steps), "0", 0, 1 << 30, NULL, "fine-tuning steps; 0: none"},
@@ -43,6 +47,11 @@ static const struct option options[] = {
                 "tokens between windows of the task's length on the test text; 0: windows do not overlap"},
         {NULL},
 };
+
+static int resolve(struct setup *setup, struct err *err)
+{
+	return recovery_resolve(setup, setup->procedure_config, err);
+}
 
 static int check(const struct setup *setup, struct err *err)
 {
@@ -106,6 +115,7 @@ const struct procedure procedure_recover = {
         .version = 1,
         .config_bytes = sizeof(struct recovery_config),
         .options = options,
+        .resolve = resolve,
         .check = check,
         .estimate = estimate,
         .run = run,

@@ -117,8 +117,8 @@ static int apply_axes(struct draft *d, FILE *label)
 			continue;
 		const struct option *option = option_find(choice->options, axis->path.key);
 		fprintf(label, "%s%s=", gap, axis->label);
-		if (option->type == OPTION_CHOICE)
-			fputs(value->text, label); // as in the spec, without quotes
+		if (option->type == OPTION_CHOICE || (option->type == OPTION_REAL && strchr(value->text, '/')))
+			fputs(value->text, label); // as in the spec, without quotes, 2/3
 		else
 			option_print(label, option, d->config[axis->path.section]);
 		gap = " ";
@@ -270,20 +270,54 @@ static int match(struct draft *d, struct spec_point *point)
 	return 0;
 }
 
+// A copy of a section's config.
+static void *config_copy(const struct draft *d, int id)
+{
+	const size_t bytes = d->chosen[id]->choice.config_bytes;
+	void *copy = arena_alloc(d->m->arena, bytes + 1); // + 1: a section may have no options
+	return memcpy(copy, d->config[id], bytes);
+}
+
+// "share=2/3 d_select=85": adds what the procedure has made of what was told in relation to the model.
+static void label_resolved(struct draft *d, void *const before[N_SECTION])
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *label = open_memstream(&text, &length);
+	if (!label)
+		die_no_memory(BUFSIZ);
+	fputs(d->label, label);
+	for (int id = SECTION_VARIANT; id < N_SECTION; id++)
+		for (const struct option *o = d->chosen[id]->choice.options; o && o->key; o++)
+			if (!option_equal(o, before[id], d->config[id]) && !option_is_initial(o, d->config[id])) {
+				fprintf(label, " %s=", o->key);
+				option_print(label, o, d->config[id]);
+			}
+	if (fclose(label))
+		die_no_memory(length);
+	d->label = arena_strdup(d->m->arena, text);
+	free(text);
+}
+
 static int finish(struct draft *d, struct spec_point *point)
 {
 	struct err cause = {0};
 	enum section_id blamed;
+	void *before[N_SECTION];
 	memset(point, 0, sizeof(*point));
 	put(d, &point->setup);
 	if (d->m->match.node && match(d, point))
 		return -1;
+	for (int id = 0; id < N_SECTION; id++)
+		before[id] = config_copy(d, id);
 	if (setup_check(&point->setup, &blamed, &cause)) {
 		const struct node *place = place_of(d, cause.message, blamed);
 		if (d->m->n_axis == 0)
 			return node_fail(d->m->err, place, "%s", cause.message);
 		return node_fail(d->m->err, place, "point '%s': %s", d->label, cause.message);
 	}
+	if (d->m->n_axis && point->setup.procedure->resolve)
+		label_resolved(d, before);
 	point->json = setup_json(&point->setup, d->m->arena);
 	setup_key(point->key, &point->setup, d->m->arena);
 	point->label = d->label;
