@@ -91,11 +91,17 @@ static int find_candidates(struct matrix *m)
 		}
 		const struct axis *axis = matrix_axis(m, id, selector);
 		const struct setting *setting = matrix_setting(m, id, selector);
+		const struct value *silent = NULL; // a case that leaves the choice to the section
 		for (int k = 0; axis && k < axis->n_value; k++)
-			if (add_candidate(m, id, axis->value[k].text, axis->value[k].node))
+			if (!axis->value[k].text)
+				silent = &axis->value[k];
+			else if (add_candidate(m, id, axis->value[k].text, axis->value[k].node))
 				return -1;
-		if (axis)
+		if (axis && !silent)
 			continue;
+		if (silent && !setting)
+			return node_fail(m->err, silent->node,
+			        "neither this case nor section '%s' has '%s' (give it one)", name, axis->path.text);
 		if (!setting && !m->section[id])
 			return node_fail(
 			        m->err, m->root, "missing section '%s' (write '%s: {%s: ...}')", name, name, selector);
@@ -192,7 +198,7 @@ static int check_axis(const struct matrix *m, const struct axis *axis)
 	if (path_check(m, &axis->path, axis->node, "sweep path"))
 		return -1;
 	for (int k = 0; k < axis->n_value; k++)
-		if (value_check(m, &axis->path, &axis->value[k]))
+		if (axis->value[k].text && value_check(m, &axis->path, &axis->value[k]))
 			return -1;
 	return 0;
 }
@@ -224,7 +230,7 @@ int matrix_check(struct matrix *m)
 		const struct axis *axis = &m->axis[i];
 		if (check_axis(m, axis))
 			return -1;
-		if (!axis->is_zip)
+		if (axis->kind != AXIS_ZIP)
 			continue;
 		if (!first_zip)
 			first_zip = axis;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// From a checked matrix to points: every combination of product axes and zip rows, less what is excluded and what
-// comes out the same. The last axis advances fastest; rows of zip axes advance together, as one last axis.
+// From a checked matrix to points: every combination of product axes, zip rows and rows of each list of cases, less
+// what is excluded and what comes out the same. The last advances fastest.
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ struct draft {
 static const struct value *axis_value(const struct draft *d, int axis)
 {
 	const struct axis *a = &d->m->axis[axis];
-	return &a->value[d->digit[a->is_zip ? d->n_digit - 1 : axis]];
+	return &a->value[d->digit[a->digit]];
 }
 
 // Sets the odometer up and counts its positions; -1 when they are too many.
@@ -30,7 +30,7 @@ static long start(struct draft *d)
 	struct matrix *m = d->m;
 	long n = 1;
 	for (int i = 0; i < m->n_axis; i++) {
-		if (m->axis[i].is_zip && i > 0 && m->axis[i - 1].is_zip)
+		if (m->axis[i].digit < d->n_digit)
 			continue;
 		d->radix[d->n_digit++] = m->axis[i].n_value;
 		n *= m->axis[i].n_value;
@@ -67,7 +67,7 @@ static const char *chosen_name(const struct draft *d, enum section_id id)
 			return d->override[i].node->text;
 	for (int i = 0; i < d->m->n_axis; i++) {
 		const struct path *path = &d->m->axis[i].path;
-		if (path->section == id && strcmp(path->key, selector) == 0)
+		if (path->section == id && strcmp(path->key, selector) == 0 && axis_value(d, i)->text)
 			return axis_value(d, i)->text;
 	}
 	return matrix_setting(d->m, id, selector)->node->text;
@@ -105,6 +105,8 @@ static int apply_axes(struct draft *d, FILE *label)
 		const struct axis *axis = &d->m->axis[i];
 		const struct value *value = axis_value(d, i);
 		const struct choice *choice = &d->chosen[axis->path.section]->choice;
+		if (!value->text)
+			continue;
 		if (is_choice(&axis->path)) {
 			fprintf(label, "%s%s=%s", gap, axis->label, value->text);
 			gap = " ";
@@ -201,7 +203,7 @@ static const struct node *place_of(const struct draft *d, const char *message, e
 	const struct node *named = NULL;
 	size_t first = strlen(message), at;
 	for (int i = 0; i < m->n_axis; i++)
-		if ((at = word_at(message, m->axis[i].path.key)) < first) {
+		if (axis_value(d, i)->text && (at = word_at(message, m->axis[i].path.key)) < first) {
 			first = at;
 			named = axis_value(d, i)->node;
 		}
