@@ -14,6 +14,7 @@
 #include "harness/base/folders.h"
 #include "harness/base/progress.h"
 #include "harness/registry.h"
+#include "harness/run/source_model.h"
 #include "harness/run/trainer.h"
 
 static const struct family *whole_family(const struct family *family)
@@ -39,18 +40,19 @@ static struct setup plain_setup(const struct setup *setup, struct arena *arena)
 
 // --- a model from a folder -----------------------------------------------------------------------------------------
 
-static int check_shape(const struct pretrained *base, const struct setup *setup, const char *path, struct err *err)
+static int check_shape(const struct variant *variant, const struct model_config *config, const struct setup *setup,
+        const char *path, struct err *err)
 {
-	if (!base->model.variant->is_plain)
+	if (!variant->is_plain)
 		return err_set(err,
 		        "%s: its attention is %s: a model to begin with has separate queries, keys and values", path,
-		        base->model.variant->name);
+		        variant->name);
 	const struct model_config *wanted = setup->model;
 	for (const struct option *o = model_options; o->key; o++) {
-		if (!model_option_differs(o, wanted, &base->model.config))
+		if (!model_option_differs(o, wanted, config))
 			continue;
 		char text[2][64] = {"", ""};
-		const struct model_config *both[] = {&base->model.config, wanted};
+		const struct model_config *both[] = {config, wanted};
 		for (int i = 0; i < 2; i++) {
 			FILE *out = fmemopen(text[i], sizeof(text[i]) - 1, "w");
 			option_print(out, o, both[i]);
@@ -68,7 +70,7 @@ static int open_source(struct pretrained *base, const struct setup *setup, const
 	char path[2 * PATH_TEXT];
 	if (corpus_locate(path, "source", c->source, err) || model_load(base, path, PRETRAINED_TO_READ, arena, err))
 		return -1;
-	if (!check_shape(base, setup, path, err))
+	if (!check_shape(base->model.variant, &base->model.config, setup, path, err))
 		return 0;
 	pretrained_close(base);
 	return -1;
@@ -206,12 +208,9 @@ int base_model_check(const struct setup *setup, const struct base_config *c, str
 		        "give source)",
 		        setup->family->name);
 	}
-	struct arena arena;
-	struct pretrained base;
-	arena_init(&arena, 1 << 20);
-	const int status = open_source(&base, setup, c, &arena, err);
-	if (!status)
-		pretrained_close(&base);
-	arena_release(&arena);
-	return status;
+	const struct source_model *found;
+	return source_model_find(&found, c->source, err) ||
+	                       check_shape(found->variant, &found->config, setup, found->path, err)
+	               ? -1
+	               : 0;
 }

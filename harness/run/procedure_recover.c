@@ -5,6 +5,7 @@
 // text (text, documents: packed). All is measured through what the `cache` section stores.
 // Metrics and rank_kept: recovery.h.
 #include "harness/run/recovery.h"
+#include "harness/run/source_model.h"
 #include "harness/run/trainer.h"
 
 #define FIELD(f) offsetof(struct recovery_config, f)
@@ -57,6 +58,12 @@ static int check(const struct setup *setup, struct err *err)
 {
 	const struct recovery_config *c = setup->procedure_config;
 	return recovery_check(setup, c, err) || base_model_check(setup, &c->base, err) ? -1 : 0;
+}
+
+static uint64_t content(const struct setup *setup)
+{
+	const struct recovery_config *c = setup->procedure_config;
+	return *c->base.source ? source_model_hash(c->base.source) : 0;
 }
 
 static int estimate(const struct setup *setup, struct cost *cost, struct err *err)
@@ -117,6 +124,7 @@ const struct procedure procedure_recover = {
         .options = options,
         .resolve = resolve,
         .check = check,
+        .content = content,
         .estimate = estimate,
         .run = run,
 };

@@ -39,6 +39,33 @@ const struct setting *matrix_setting(const struct matrix *m, enum section_id id,
 	return NULL;
 }
 
+// Sets one; it replaces an earlier setting of the same option.
+static int put_setting(struct matrix *m, const struct path *path, const struct node *key, const struct node *node)
+{
+	struct setting *before = (struct setting *)matrix_setting(m, path->section, path->key);
+	if (!before && m->n_setting == SETTINGS_MOST)
+		return node_fail(m->err, key, "more than %d settings", SETTINGS_MOST);
+	*(before ? before : &m->setting[m->n_setting++]) = (struct setting){*path, key, node};
+	return 0;
+}
+
+int matrix_override(struct matrix *m, const char *text, const struct node *node)
+{
+	struct node *key = arena_alloc(m->arena, sizeof(*key));
+	struct path path;
+	int n = 0;
+	*key = *node;
+	key->text = text;
+	if (path_read(m, key, "option", &path))
+		return -1;
+	for (int i = 0; i < m->n_axis; i++)
+		if (m->axis[i].path.section != path.section || strcmp(m->axis[i].path.key, path.key) != 0)
+			m->axis[n++] = m->axis[i];
+	m->n_axis = n;
+	sweep_sort(m);
+	return put_setting(m, &path, key, node);
+}
+
 int matrix_section(struct matrix *m, enum section_id id, const struct node *section)
 {
 	const char *name = section_name(id, m->procedure);
@@ -50,13 +77,9 @@ int matrix_section(struct matrix *m, enum section_id id, const struct node *sect
 			return node_fail(m->err, value,
 			        "'%s' in '%s' is %s, not a single value (axes go under 'sweep')", key->text, name,
 			        node_kind_text(value));
-		struct setting *before = (struct setting *)matrix_setting(m, id, key->text);
-		if (!before && m->n_setting == SETTINGS_MOST)
-			return node_fail(m->err, key, "more than %d settings", SETTINGS_MOST);
-		struct setting *setting = before ? before : &m->setting[m->n_setting++];
-		setting->path = (struct path){id, key->text, arena_printf(m->arena, "%s.%s", name, key->text)};
-		setting->node = value;
-		setting->key = key;
+		const struct path path = {id, key->text, arena_printf(m->arena, "%s.%s", name, key->text)};
+		if (put_setting(m, &path, key, value))
+			return -1;
 	}
 	return 0;
 }

@@ -99,6 +99,8 @@ struct matrix {
 int matrix_section(struct matrix *m, enum section_id id, const struct node *section);
 // Takes over a `sweep:` section; an axis replaces an earlier one of the same path, excludes add up.
 int sweep_read(struct matrix *m, const struct node *sweep);
+// Puts the axes in the order of the odometer and numbers its digits.
+void sweep_sort(struct matrix *m);
 // Adds one axis of a sweep; it replaces an axis of the same path that another sweep has.
 int axis_add(struct matrix *m, const struct axis *axis);
 // Takes over `cases:` of a sweep (cases.c); a list replaces an earlier sweep's of the same name.
@@ -114,6 +116,8 @@ int path_read(struct matrix *m, const struct node *node, const char *what, struc
 int path_check(const struct matrix *m, const struct path *path, const struct node *node, const char *what);
 // Whether some candidate with that option takes the value.
 int value_check(const struct matrix *m, const struct path *path, const struct value *value);
+// Sets an option for every point: its axes are dropped. The node is the value and the place of messages about it.
+int matrix_override(struct matrix *m, const char *path, const struct node *node);
 // Looks every name and path up and tries every value on its option.
 int matrix_check(struct matrix *m);
 // The setting of a path, or NULL.

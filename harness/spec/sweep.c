@@ -208,7 +208,7 @@ static int axes_before(const struct axis *a, const struct axis *b)
 }
 
 // Product axes, then zip axes, then lists of cases, each kind in the order it was written; and who advances with whom.
-static void sort_axes(struct matrix *m)
+void sweep_sort(struct matrix *m)
 {
 	for (int i = 1; i < m->n_axis; i++) {
 		const struct axis axis = m->axis[i];
@@ -241,7 +241,7 @@ int sweep_read(struct matrix *m, const struct node *sweep)
 		return -1;
 	if (cases && cases_read(m, sweep, cases))
 		return -1;
-	sort_axes(m);
+	sweep_sort(m);
 	if (exclude && exclude->kind != NODE_SEQUENCE)
 		return node_fail(m->err, exclude, "'exclude' is %s, not a list", node_kind_text(exclude));
 	for (int i = 0; exclude && i < exclude->n_child; i++)
