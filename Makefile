@@ -191,16 +191,19 @@ SCALE ?=
 SEEDS ?=
 JOBS ?=
 MODEL ?=
+TOKENIZER ?=
+TEXT ?=
 DEVICE ?=
 ifeq ($(filter $(E),$(experiments)),)
-experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= DEVICE=]: run an experiment, print its tables, draw its plots
+experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= DEVICE=]: run an experiment, print its tables, draw its plots
 	@echo "experiment: $(if $(E),there is no experiments/$(E).yaml,which one? say E=name); there are:" >&2
 	@printf '  %s\n' $(or $(experiments),none) >&2
 	@exit 2
 else
 experiment: build/kvlab
 	@build/kvlab run experiments/$(E).yaml $(if $(SCALE),--scale '$(SCALE)') $(if $(SEEDS),--seeds '$(SEEDS)') \
-		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') $(if $(DEVICE),--device '$(DEVICE)')
+		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') \
+		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(DEVICE),--device '$(DEVICE)')
 endif
 
 HUB ?=
