@@ -14,19 +14,19 @@ cat >grid.yaml <<'SPEC'
 experiment: grid
 question: what runs on a device?
 procedure: decode
-model: {family: llama, n_layer: 1, d_model: 64, n_head: 4, n_kv_head: 2, d_ff: 64, n_vocab: 100, n_ctx: 300000000}
+model: {family: llama, n_layer: 1, d_model: 64, n_head: 4, n_kv_head: 2, d_ff: 64, n_vocab: 100, n_ctx: 300}
 variant: {name: gqa}
 task: {name: noise, n_vocab: 2, length: 1}
-decode: {prompt: 32, prompt_rounds: 1, warm_s: 0, most_s: 0, weight_dtype: f32, batch: 1}
+decode: {prompt: 32, prompt_rounds: 1, warm_s: 0, most_s: 0, weight_dtype: f32, context: 200}
 cache: {k_dtype: f16, v_dtype: f16}
 sweep:
   product:
-    decode.context: [48, 200000000]
+    decode.batch: [1, 1048576]
 seeds: [1]
 report:
   tables: [{name: all, title: all, sql: "select label from plan where scale = :scale order by ordinal"}]
 SPEC
-sed -e 's/procedure: decode/procedure: count/; /^decode:/d; s/decode.context/count.context/; s/300000000/300/; s/200000000/50/' grid.yaml >count.yaml
+sed -e 's/experiment: grid/experiment: count/; s/procedure: decode/procedure: count/; /^decode:/d; s/decode.batch: .*/count.context: [48, 50]/' grid.yaml >count.yaml
 
 # refused NAME SENTENCE ARGUMENT...
 refused()
@@ -88,6 +88,6 @@ check "the build names the device" test "$(sql "SELECT count(*) FROM build WHERE
 check "and so does the point" test "$(sql "SELECT count(*) FROM point WHERE json LIKE '%\"device\":%'")" = 2
 check "decoding was held to its forward pass" \
 	test "$(sql "SELECT value < 2e-4 FROM metric WHERE name = 'gate_error'")" = 1
-sed -i 's/, 200000000//' grid.yaml
+sed -i 's/, 1048576//' grid.yaml
 check_exit 0 "the same on the cpu" "$KVLAB" run ./grid.yaml --db results.db --no-plots --threads 1
 check "is another run" test "$(sql "SELECT count(*), sum(state = 'done') FROM run")" = "3|2"
