@@ -234,16 +234,19 @@ SCALE ?=
 SEEDS ?=
 JOBS ?=
 MODEL ?=
+TOKENIZER ?=
+TEXT ?=
 DEVICE ?=
 ifeq ($(filter $(E),$(experiments)),)
-experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= DEVICE=]: run an experiment, print its tables, draw its plots
+experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= DEVICE=]: run an experiment, print its tables, draw its plots
 	@echo "experiment: $(if $(E),there is no experiments/$(E).yaml,which one? say E=name); there are:" >&2
 	@printf '  %s\n' $(or $(experiments),none) >&2
 	@exit 2
 else
 experiment: build/kvlab
 	@build/kvlab run experiments/$(E).yaml $(if $(SCALE),--scale '$(SCALE)') $(if $(SEEDS),--seeds '$(SEEDS)') \
-		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') $(if $(DEVICE),--device '$(DEVICE)')
+		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') \
+		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(DEVICE),--device '$(DEVICE)')
 endif
 
 HUB ?=
@@ -260,13 +263,15 @@ bench: build/kvlab ## measure the training step and its ops against the machine'
 	@OMP_WAIT_POLICY=active build/kvlab bench
 
 PYTHON ?= python3
-bench-peers: build/kvlab ## the same model and batch in PyTorch, text in HF tokenizers, in turns; skipped without [PYTHON=]
+bench-peers: build/kvlab ## the same model and batch in PyTorch, text in HF tokenizers, in turns; skipped without [PYTHON= LLAMA_BENCH=]
 	@if ! command -v '$(PYTHON)' >/dev/null; then echo "bench-peers: skipped: there is no $(PYTHON) here"; \
 	elif ! '$(PYTHON)' -c 'import torch' 2>/dev/null; then \
 		echo "bench-peers: skipped: $(PYTHON) cannot import torch (Debian: apt-get install python3-torch)"; \
 	else '$(PYTHON)' tests/peers/bench_peers.py; fi
 	@if '$(PYTHON)' -c 'import tokenizers' 2>/dev/null; then '$(PYTHON)' tests/peers/bench_tokenizers.py; \
 	else echo "bench-tokenizers: skipped: no python that can import tokenizers (pip install tokenizers)"; fi
+	@if test -n '$(LLAMA_BENCH)'; then '$(PYTHON)' tests/peers/bench_llama.py '$(LLAMA_BENCH)'; \
+	else echo "bench-llama: skipped: give LLAMA_BENCH=path/to/llama-bench"; fi
 
 test: tests ## build and run all tests [T=pattern] [DEV=1] [SAN=address,undefined]
 	@MAKE_SWITCHES='DEV=$(DEV) SAN=$(SAN)' CC='$(CC)' tests/driver $(out) $(if $(T),'$(T)')

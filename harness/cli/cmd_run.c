@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "harness/cli/command.h"
+#include "harness/cli/given.h"
 #include "harness/cli/plan.h"
 #include "harness/cli/provenance.h"
 #include "harness/num/device.h"
@@ -22,7 +23,7 @@ static const struct cli_option options[] = {
         {"checkpoint-every", CLI_INT, "SECONDS", "between checkpoints of a run (default 10)"},
         {"device", CLI_TEXT, "DEVICE",
                 "cpu (default), cuda, or the path of a plugin; points of a device are others than the cpu's"},
-        {"model", CLI_TEXT, "FOLDER", "a model to start from, for procedures that take one (train does not)"},
+        GIVEN_OPTIONS,
         {"plots", CLI_TEXT, "FOLDER", "where plots go (default plots)"},
         {"no-plots", CLI_FLAG, NULL, "draw nothing"},
         {0},
@@ -111,16 +112,6 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	if (set_device(spec, cli_text(args, "device", "cpu"), err) ||
 	        device_look(&look, cli_text(args, "device", "cpu"), err))
 		return COMMAND_ERROR;
-	if (cli_text(args, "model", NULL)) {
-		const struct procedure *procedure = spec->point[0].setup.procedure;
-		const int takes_one = option_find(procedure->options, "source") != NULL;
-		err_set(err,
-		        takes_one ? "%s: what procedure '%s' starts from is part of a point: name it as source in the "
-		                    "spec, with its shape in section model (leave MODEL out)"
-		                  : "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)",
-		        spec->path, procedure->name);
-		return COMMAND_ERROR;
-	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
 		return COMMAND_ERROR;
@@ -165,8 +156,7 @@ static int run(int argc, char **argv, struct err *err)
 		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 20);
 	int status = COMMAND_ERROR;
-	if (!cli_spec_path(&path, args.positional[0], &arena, err) &&
-	        !spec_load(&spec, path, cli_text(&args, "scale", "small"), cli_int(&args, "seeds", 0), &arena, err))
+	if (!cli_spec_path(&path, args.positional[0], &arena, err) && !given_load(&spec, path, &args, &arena, err))
 		status = run_spec(&spec, &args, err);
 	arena_release(&arena);
 	return status;
@@ -175,7 +165,7 @@ static int run(int argc, char **argv, struct err *err)
 const struct command command_run = {
         .name = "run",
         .summary = "run what is missing of an experiment, print its tables, draw its plots",
-        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--jobs N]",
+        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--jobs N] [--model FOLDER]",
         .options = options,
         .run = run,
 };

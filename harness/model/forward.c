@@ -107,7 +107,7 @@ static struct tensor *keep_output(struct tape *tape, struct tape_mark begin, con
 static struct tensor *body(
         struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
 {
-	tape->is_decoding = cache && cache->length && T <= DECODE_ROWS && tape->mode != TAPE_RECORD &&
+	tape->is_decoding = cache && (cache->length ? T <= DECODE_ROWS : T == 1) && tape->mode != TAPE_RECORD &&
 	                    tape->backend->attention_stored;
 	struct tensor *x = embed(tape, m, tokens, B, T, cache ? cache->length : 0);
 	if (m->config.dropout_embedding)
