@@ -16,6 +16,9 @@ static const double FORWARD = 12;
 static const double BACKWARD = 24;
 static const double WEIGHTS = 0x1p-9 / FLT_EPSILON; // half a unit of bf16; in backward that of p, ds and out
 
+static const double NORM[] = {0.4, 1.5}; // of all numbers together, in those units; exact: of f32's
+static double worst[2];
+
 static struct cuda_rig rig;
 static struct rng rng;
 
@@ -35,6 +38,24 @@ static void round_numbers(const struct guarded *g)
 			dtype_read(DTYPE_BF16, x, bytes, 1);
 		}
 	memcpy(g->before, g->memory, g->n_memory * sizeof(real));
+}
+
+// Errors of rounding go either way: together they stay far below the worst case that assert_near allows each of them.
+static void assert_norm(
+        const char *what, const struct guarded *g, const double *expected, const double *size, int is_exact)
+{
+	double off = 0, whole = 0;
+	for (int i = 0; i < g->rows * g->columns; i++) {
+		const int r = i / g->columns, c = i % g->columns;
+		const double d = (double)g->x[r * g->stride + c] - guarded_before(g, r, c) - expected[i];
+		const double magnitude = size[i] + fabs(guarded_before(g, r, c));
+		off += d * d, whole += magnitude * magnitude;
+	}
+	const double units = sqrt(off / whole) / FLT_EPSILON / (is_exact ? 1 : WEIGHTS);
+	worst[is_exact] = fmax(worst[is_exact], units);
+	if (!(units <= NORM[is_exact]))
+		fail_msg("%s: in all off by %.2f units of rounding of the magnitudes, allowed %.2f", what, units,
+		        NORM[is_exact]);
 }
 
 static struct strided on_device(const struct guarded *g, int rows)
@@ -77,6 +98,7 @@ static void try_attention(struct attention_shape s, int is_exact, int gap, int n
 	cuda_fetch(&rig);
 	attention_call_reference(&c);
 	assert_near(what, &c.out, c.out_ref, c.out_size, FORWARD + (is_exact ? 0 : WEIGHTS));
+	assert_norm(what, &c.out, c.out_ref, c.out_size, is_exact);
 	assert_near(what, &c.lse, c.lse_ref, c.lse_size, FORWARD);
 	assert_untouched(what, &c.q);
 	assert_untouched(what, &c.k);
@@ -139,14 +161,20 @@ static void try_backward(struct attention_shape s, int is_exact, int accumulate,
 		add_views(&c, v_in_k);
 	what = arena_printf(&rig.host.memory, "%s: dq", name);
 	assert_near(what, &c.dq, c.dq_ref, c.dq_size, constant);
+	assert_norm(what, &c.dq, c.dq_ref, c.dq_size, is_exact);
 	what = arena_printf(&rig.host.memory, "%s: dk", name);
 	assert_near(what, &c.dk, c.dk_ref, c.dk_size, constant);
+	assert_norm(what, &c.dk, c.dk_ref, c.dk_size, is_exact);
 	what = arena_printf(&rig.host.memory, "%s: dv", name);
-	if (v_in_k < 0)
+	if (v_in_k < 0) {
 		assert_near(what, &c.dv, c.dv_ref, c.dv_size, constant);
+		assert_norm(what, &c.dv, c.dv_ref, c.dv_size, is_exact);
+	}
 	what = arena_printf(&rig.host.memory, "%s: bias", name);
-	if (n_bias)
+	if (n_bias) {
 		assert_near(what, &c.dbias, c.dbias_ref, c.dbias_size, constant);
+		assert_norm(what, &c.dbias, c.dbias_ref, c.dbias_size, is_exact);
+	}
 	for (int i = 0; i < 4; i++)
 		assert_untouched(name, i == 2 && v_in_k >= 0 ? &c.k : operand[i]);
 	arena_rewind(&rig.host.memory, mark);
@@ -258,7 +286,10 @@ static int run(void)
 	        cmocka_unit_test(test_values_in_keys),
 	        cmocka_unit_test(test_extremes),
 	};
-	return cmocka_run_group_tests_name("CUDA attention", tests, setup, NULL);
+	const int failed = cmocka_run_group_tests_name("CUDA attention", tests, setup, NULL);
+	printf("# in all off by at most %.3f units of rounding of the magnitudes, %.3f of bf16's\n", worst[1],
+	        worst[0]);
+	return failed;
 }
 
 int main(void)

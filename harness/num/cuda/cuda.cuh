@@ -60,8 +60,6 @@ void cuda_clear(const struct exec *, void *at, size_t bytes);
 int cuda_graph_start(struct err *err);
 // The host's numbers on the device: in scratch memory, or in the place that graph->play fills.
 const int *cuda_tokens(const struct exec *, const int *tokens, int n);
-// The same for numbers that a slot of this step was given before: of a graph they have one place.
-const int *cuda_tokens_again(const struct exec *, const int *tokens, int n);
 
 // --- slots, one file a concern --------------------------------------------------------------------------------------
 void cuda_gemm_exact(const struct exec *, const struct gemm *);
@@ -94,9 +92,11 @@ void cuda_read_rows(const struct exec *, struct strided_out out, const struct st
 void cuda_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
 void cuda_map_bias(
         const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut);
+void cuda_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
+        const int *targets, int m, int n, double grad_scale);
+double cuda_sum_squares(const struct exec *, const real *x, long n);
+
 void cuda_column_sum(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
-void cuda_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
-        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
 void cuda_norm_backward(const struct exec *, real *dx, int accumulate_x, real *dgain, int accumulate_gain, real *dbias,
         int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m, int n,
         int is_rms);
@@ -104,10 +104,9 @@ void cuda_unary_backward(const struct exec *, real *dx, const real *dout, const 
 void cuda_swiglu_backward(const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate);
 void cuda_dot_heads(
         const struct exec *, real *out, struct strided a, struct strided b, int B, int T, int C, int n_head);
+void cuda_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
+        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
 void cuda_adam(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *);
-void cuda_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
-        const int *targets, int m, int n, double grad_scale);
-double cuda_sum_squares(const struct exec *, const real *x, long n);
 
 // --- attention*.cu --------------------------------------------------------------------------------------------------
 void cuda_attention_exact(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,

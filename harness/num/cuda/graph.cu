@@ -62,13 +62,6 @@ const int *cuda_tokens(const struct exec *exec, const int *tokens, int n)
 	return graph_tokens + n_recorded - n;
 }
 
-const int *cuda_tokens_again(const struct exec *exec, const int *tokens, int n)
-{
-	if (cuda.is_recording)
-		cuda_refuse("a step of training");
-	return cuda_tokens(exec, tokens, n);
-}
-
 int cuda_graph_start(struct err *err)
 {
 	const cudaError_t error = cudaMalloc(&graph_tokens, MOST_GRAPH_TOKENS * sizeof(*graph_tokens));
