@@ -41,6 +41,11 @@ struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b);
 // Each element is dropped with probability p, else divided by 1 - p. Returns x itself when p is 0 or when the tape
 // is not recording (evaluation).
 struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p);
+// Which draw a site of a step has: its number among the tape's dropouts.
+static inline uint64_t op_dropout_index(long step, int site)
+{
+	return (uint64_t)step << 16 | (unsigned)site; // 2^16 sites a step; a model has a few per layer
+}
 // A copy of rows from..from+n-1 of each sequence; x itself when that is all of them.
 struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n);
 
@@ -86,6 +91,8 @@ struct loss {
 	double mean; // nats per scored target
 	long n, hits;
 };
+// Of m rows, from what slot cross_entropy gives.
+struct loss loss_of_rows(const double *loss, const int *hit, const int *targets, long m);
 // Mean cross-entropy of logits (B, T, n_vocab) against targets (B, T), -1 left out. Sets the gradient of logits, so
 // tape_backward may follow. row_loss (B * T), unless NULL, gets each row's nats, 0 where there is no target. When
 // counting, result is zero.

@@ -120,6 +120,8 @@ int trainer_init_on(struct trainer *t, const struct backend *backend, const stru
 
 void trainer_release(struct trainer *t)
 {
+	if (t->played.graph)
+		t->tape.backend->graph->release(t->played.graph);
 	arena_release(&t->run);
 	arena_release(&t->memory);
 	tape_close(&t->work);
@@ -140,15 +142,65 @@ static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct
 	        t->targets, mode == TAPE_RUN ? t->row_loss : NULL);
 }
 
-struct loss trainer_gradients(struct trainer *t, long step)
+static struct loss gradients(struct trainer *t)
 {
-	draw_batch(t, RNG_TRAIN, (step - 1) * t->batch, 1, t->batch);
 	model_clear_gradients(&t->model);
-	t->tape.dropout_step = (unsigned long long)step;
 	struct loss loss = forward(t, TAPE_RECORD, t->batch, NULL);
 	tape_backward(&t->tape);
 	model_settle_gradients(&t->model);
 	return loss;
+}
+
+static void take_down(struct trainer *t, long step)
+{
+	struct played_step *p = &t->played;
+	const struct graph_slots *slots = t->tape.backend->graph;
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	const size_t n_target = (size_t)t->batch * (size_t)t->shape.n_target;
+	struct err err = {0};
+	slots->begin(&exec);
+	gradients(t);
+	p->graph = slots->end(&exec, &err);
+	p->is_refused = !p->graph;
+	p->taken_at = step;
+	p->n_token = t->tape.n_token;
+	if (p->is_refused)
+		return;
+	p->tokens = arena_zalloc(&t->run, (size_t)p->n_token * sizeof(*p->tokens));
+	p->loss = arena_alloc(&t->run, n_target * sizeof(*p->loss));
+	p->hit = arena_alloc(&t->run, n_target * sizeof(*p->hit));
+}
+
+static struct loss play(struct trainer *t, long step)
+{
+	struct played_step *p = &t->played;
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	const int m = t->batch * t->shape.n_target;
+	long n = 0;
+	for (int i = 0; i < m; i++)
+		n += t->targets[i] >= 0;
+	memcpy(p->tokens, t->tokens, (size_t)t->batch * (size_t)t->shape.T * sizeof(int));
+	const struct graph_training what = {.tokens = p->tokens,
+	        .targets = t->targets,
+	        .n_token = p->n_token,
+	        .n_target = m,
+	        .grad_scale = n ? 1.0 / (double)n : 0,
+	        .dropout_shift = op_dropout_index(step, 0) - op_dropout_index(p->taken_at, 0),
+	        .loss = p->loss,
+	        .hit = p->hit};
+	t->tape.backend->graph->play_training(&exec, p->graph, &what);
+	return loss_of_rows(p->loss, p->hit, t->targets, m);
+}
+
+struct loss trainer_gradients(struct trainer *t, long step)
+{
+	struct played_step *p = &t->played;
+	const struct graph_slots *slots = t->tape.backend->graph;
+	draw_batch(t, RNG_TRAIN, (step - 1) * t->batch, 1, t->batch);
+	t->tape.dropout_step = (unsigned long long)step;
+	if (slots && slots->play_training && !p->is_refused && p->n_step++ == 1)
+		take_down(t, step);
+	return p->graph ? play(t, step) : gradients(t);
 }
 
 struct loss trainer_step(struct trainer *t, long step)

@@ -15,6 +15,17 @@
 extern "C" {
 #endif
 
+// The gradients of a step, taken down the second time they are asked for and played from then on, where the backend
+// can: its arenas have their size by then, and every step finds its tensors in the same places.
+struct played_step {
+	struct graph *graph;
+	int is_refused;
+	long n_step, taken_at; // asked for; the step that was taken down
+	int n_token, *tokens;  // those of the batch, then zeros (op_embed of tables with one row)
+	double *loss;          // (batch, n_target), and
+	int *hit;
+};
+
 struct trainer {
 	struct task_data data; // trainer_init: an endless stream; may be changed before the first step
 	struct task_shape shape;
@@ -26,8 +37,9 @@ struct trainer {
 	struct optimizer optimizer;
 	struct tape tape;
 	int *tokens, *targets; // of the batch in work: (batch, T), (batch, n_target)
-	double *row_loss;      // of the batch in work, when evaluating: (batch, n_target)
-	struct cache *cache;   // of evaluations; NULL with f32, whose bits are those of no cache
+	struct played_step played;
+	double *row_loss;    // of the batch in work, when evaluating: (batch, n_target)
+	struct cache *cache; // of evaluations; NULL with f32, whose bits are those of no cache
 };
 
 // Draws initial weights from seed. config's shape must be resolved and checked, and so must its cache.

@@ -38,6 +38,10 @@ int cuda_start(struct err *err)
 		error = cudaMalloc(&cuda.shift, sizeof(*cuda.shift));
 	if (error == cudaSuccess)
 		error = cudaMemsetAsync(cuda.shift, 0, sizeof(*cuda.shift), cuda.stream);
+	if (error == cudaSuccess)
+		error = cudaMalloc(&cuda.dropout_shift, sizeof(*cuda.dropout_shift));
+	if (error == cudaSuccess)
+		error = cudaMemsetAsync(cuda.dropout_shift, 0, sizeof(*cuda.dropout_shift), cuda.stream);
 	if (error != cudaSuccess)
 		return err_fault(err, "the CUDA device %s cannot be used: %s", device.name, cudaGetErrorString(error));
 	if (cuda_matmul_start(err) || cuda_graph_start(err))
