@@ -10,7 +10,7 @@
 extern const struct command command_plan;
 
 static const struct cli_option options[] = {
-        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
+        {"scale", CLI_TEXT, "SCALE", "smoke, small, gpu or paper (default small)"},
         {"seeds", CLI_INT, "N", "plan for the first N seeds (default: the spec's own)"},
         {"device", CLI_TEXT, "DEVICE", "plan for a device, which need not be here (default: as the spec says)"},
         GIVEN_OPTIONS,

@@ -14,7 +14,7 @@
 extern const struct command command_run;
 
 static const struct cli_option options[] = {
-        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
+        {"scale", CLI_TEXT, "SCALE", "smoke, small, gpu or paper (default small)"},
         {"seeds", CLI_INT, "N", "run the first N seeds (default: the spec's own)"},
         {"jobs", CLI_INT, "N", "worker processes (default: one per core; one alone for timings and on a device)"},
         {"threads", CLI_INT, "N",

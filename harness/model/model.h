@@ -62,6 +62,8 @@ void model_upload(struct model *to, const struct model *from, const struct backe
 // The block of values of a model that keeps reals, to where the host can read it, and back.
 void model_download_values(const struct model *model, real *x);
 void model_upload_values(struct model *model, const real *x);
+// A copy in this process's memory, without gradients, of a model that keeps reals.
+void model_fetch(struct model *here, const struct model *from, struct arena *arena);
 // Writes n zeros to its home's memory.
 void model_clear(const struct model *model, real *at, long n);
 // The parameter of that name, or NULL.

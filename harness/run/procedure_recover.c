@@ -110,7 +110,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	struct pretrained base;
 	struct arena memory;
 	arena_init(&memory, 1 << 20);
-	int status = base_model_open(&base, setup, &c->base, n_thread, log, &memory, err);
+	int status = base_model_open(&base, setup, &c->base, &c->place, n_thread, log, &memory, err);
 	if (!status) {
 		const struct recovery recovery = {.setup = setup,
 		        .config = c,

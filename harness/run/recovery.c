@@ -348,9 +348,7 @@ static struct model *at_hand(struct work *r, struct model *trained)
 	if (!is_apart(r))
 		return trained;
 	struct model *here = arena_alloc(&r->memory, sizeof(*here));
-	model_init(here, &trained->config, trained->variant, trained->variant_config, &r->memory);
-	model_allocate(here, 0, &r->memory);
-	model_download_values(trained, here->x);
+	model_fetch(here, trained, &r->memory);
 	return here;
 }
 
