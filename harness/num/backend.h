@@ -160,6 +160,17 @@ struct graph_slots {
 	void (*play_training)(const struct exec *, struct graph *, const struct graph_training *);
 };
 
+// Processes that train one model together, each a rank with a device of its own.
+struct rank_slots {
+	int rank, n_rank;
+	// x has n_rank parts of n numbers. reduce: this rank's part becomes its sum over all ranks, added in the same
+	// order every time; the others are undefined. gather: all ranks get each rank's part.
+	void (*reduce)(const struct exec *, real *x, long n);
+	void (*gather)(const struct exec *, real *x, long n);
+	// x (n), the host's: the sum over ranks, in their order.
+	void (*sum)(const struct exec *, double *x, int n);
+};
+
 struct backend {
 	const char *name;
 	const struct memory_source *memory; // base/arena.h; NULL: the process's own
@@ -170,6 +181,7 @@ struct backend {
 	void (*move)(const struct exec *, void *to, const void *from, size_t bytes);
 	void (*clear)(const struct exec *, void *at, size_t bytes);
 	const struct graph_slots *graph; // NULL: steps are run slot by slot
+	const struct rank_slots *ranks;  // NULL: this process trains alone
 	int few_rows;                    // rows of a product up to which linear_stored serves it (INT_MAX: any)
 	// What its results depend on beside our sources: library, version, kernels chosen ("OpenBLAS 0.3.21 Zen").
 	const char *(*library)(void);

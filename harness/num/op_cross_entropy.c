@@ -32,6 +32,7 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 	long n_target = 0;
 	for (long i = 0; i < m; i++)
 		n_target += targets[i] >= 0;
+	n_target = tape->n_target ? tape->n_target : n_target;
 	struct arena_mark mark = arena_mark(tape->step);
 	double *loss = row_loss ? row_loss : arena_alloc(tape->step, (size_t)m * sizeof(*loss));
 	int *hit = arena_alloc(tape->step, (size_t)m * sizeof(*hit));

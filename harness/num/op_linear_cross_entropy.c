@@ -105,6 +105,7 @@ struct loss op_linear_cross_entropy(
 	long n_target = 0;
 	for (long i = 0; i < m; i++)
 		n_target += targets[i] >= 0;
+	n_target = tape->n_target ? tape->n_target : n_target;
 	const struct arena_mark mark = arena_mark(tape->scratch), step = arena_mark(tape->step);
 	struct head h = {x, w, b, targets, .scale = n_target ? 1.0 / (double)n_target : 0};
 	h.loss = row_loss ? row_loss : arena_alloc(tape->step, (size_t)m * sizeof(*h.loss));

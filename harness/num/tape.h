@@ -58,6 +58,7 @@ struct tape {
 	// Dropout is keyed by (seed, step, site); site counts the dropout ops since tape_begin.
 	unsigned long long dropout_seed, dropout_step;
 	int dropout_site;
+	long n_target; // that the loss is the mean of, where others compute its other rows; 0: those it is given
 	// A few new rows are computed through a cache: ops take the kernels for few rows, which read weights and cached
 	// rows once, as they lie, and add up in another order than training's. tape_begin clears it.
 	int is_decoding;

@@ -173,11 +173,12 @@ struct training {
 static int blocks(struct training *t, struct checkpoint_block *block)
 {
 	const struct backend *home = t->trainer.model.home;
-	const size_t bytes = (size_t)t->trainer.model.n_padded * sizeof(real);
+	const size_t bytes = (size_t)t->trainer.model.n_padded * sizeof(real),
+	             moment_bytes = (size_t)t->trainer.optimizer.n_moment * sizeof(real);
 	block[0] = (struct checkpoint_block){&t->state, sizeof(t->state)};
 	block[1] = (struct checkpoint_block){t->trainer.model.x, bytes, home};
-	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, bytes, home};
-	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, bytes, home};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, moment_bytes, home};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, moment_bytes, home};
 	block[4] = (struct checkpoint_block){t->best, bytes, home};
 	return 5;
 }
@@ -240,12 +241,15 @@ static int steps(struct training *t, struct err *err)
 		if ((s->step % c->eval_every == 0 || s->step == c->steps) && evaluate(t))
 			return 1;
 		const double now = clock_s();
+		int is_stopped = 0;
 		if (t->log->tick && now - ticked_s >= 0.5) {
 			ticked_s = now;
-			if (t->log->tick(t->log->context, (double)s->step / c->steps))
-				return save(t, err) ? -1 : 2;
+			is_stopped = t->log->tick(t->log->context, (double)s->step / c->steps);
 		}
-		if (now - t->log->checkpointed_s >= t->log->checkpoint_every_s && save(t, err))
+		if (trainer_agree(&t->trainer, is_stopped))
+			return save(t, err) ? -1 : 2;
+		if (trainer_agree(&t->trainer, now - t->log->checkpointed_s >= t->log->checkpoint_every_s) &&
+		        save(t, err))
 			return -1;
 	}
 	return 0;
@@ -353,6 +357,12 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	int status = 0;
 	if (log->checkpoint_path)
 		status = checkpoint_read(log->checkpoint_path, t.identity, log, block, blocks(&t, block), err);
+	// A rank that went on further than another: they do not fit together any more.
+	if (trainer_agree(&t.trainer, status < 0) && status >= 0)
+		status = err_fault(err, "another rank cannot read its checkpoint");
+	if (status >= 0 && trainer_differs(&t.trainer, t.state.step))
+		status = err_fault(err, "checkpoints of the ranks are of different steps (remove %s and theirs)",
+		        log->checkpoint_path);
 	if (status >= 0)
 		status = steps(&t, err);
 	if (status == 0 || status == 1)

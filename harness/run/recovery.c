@@ -419,6 +419,8 @@ int recovery_run(const struct recovery *recovery, struct err *err)
 	        place_open(&c->place, recovery_bytes(recovery->setup, c, c->place.recompute), err);
 	if (!backend)
 		return -1;
+	if (backend->ranks)
+		return err_set(err, "procedure recover has one rank (KVLAB_RANKS is for procedure train)");
 	struct work r = {.backend = backend,
 	        .recovery = recovery,
 	        .setup = recovery->setup,

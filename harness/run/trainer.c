@@ -85,6 +85,7 @@ static void begin_with(struct trainer *t, const struct model *start)
 	if (backend->memory)
 		model_upload(&t->model, here, backend, 1, &t->run, &t->memory);
 	arena_release(&made_in);
+	t->model.home = backend;
 }
 
 int trainer_init_on(struct trainer *t, const struct backend *backend, const struct setup *setup,
@@ -95,13 +96,18 @@ int trainer_init_on(struct trainer *t, const struct backend *backend, const stru
 	t->data = (struct task_data){.task = setup->task, .config = setup->task_config, .batch = batch};
 	t->shape = setup->task->shape(setup->task_config);
 	t->seed = seed;
-	t->batch = batch;
+	t->rank = backend->ranks ? backend->ranks->rank : 0;
+	t->n_rank = backend->ranks ? backend->ranks->n_rank : 1;
+	if (batch % t->n_rank)
+		return err_set(err, "%d ranks cannot share a batch of %d sequences alike", t->n_rank, batch);
+	t->batch = batch = batch / t->n_rank;
 	arena_init(&t->run, RUN_CHUNK);
 	arena_init_from(&t->memory, RUN_CHUNK, backend->memory);
 	tape_open(&t->tape, &t->work, backend, n_thread, STEP_CHUNK);
-	t->tape.dropout_seed = seed;
+	t->tape.dropout_seed = seed + ((uint64_t)t->rank << 48); // masks of its own: a row is another sequence
 	model_init(&t->model, setup->model, setup->variant, setup->variant_config, &t->run);
-	if (train_only && model_train_only(&t->model, train_only, err)) {
+	if ((train_only && model_train_only(&t->model, train_only, err)) ||
+	        optimizer_check_ranks(&t->model, backend->ranks, err)) {
 		trainer_release(t);
 		return -1;
 	}
@@ -176,9 +182,7 @@ static struct loss play(struct trainer *t, long step)
 	struct played_step *p = &t->played;
 	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
 	const int m = t->batch * t->shape.n_target;
-	long n = 0;
-	for (int i = 0; i < m; i++)
-		n += t->targets[i] >= 0;
+	const long n = t->tape.n_target;
 	memcpy(p->tokens, t->tokens, (size_t)t->batch * (size_t)t->shape.T * sizeof(int));
 	const struct graph_training what = {.tokens = p->tokens,
 	        .targets = t->targets,
@@ -192,15 +196,54 @@ static struct loss play(struct trainer *t, long step)
 	return loss_of_rows(p->loss, p->hit, t->targets, m);
 }
 
+static void sum_over_ranks(struct trainer *t, double *x, int n)
+{
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	if (t->n_rank > 1)
+		t->tape.backend->ranks->sum(&exec, x, n);
+}
+
+int trainer_agree(struct trainer *t, int wish)
+{
+	double n = wish != 0;
+	sum_over_ranks(t, &n, 1);
+	return n > 0;
+}
+
+int trainer_differs(struct trainer *t, long number)
+{
+	double sums[2] = {(double)number, (double)number * (double)number}, n = t->n_rank;
+	sum_over_ranks(t, sums, 2);
+	return sums[1] * n != sums[0] * sums[0]; // equal only where all are
+}
+
+// The targets of the whole batch, other ranks' too.
+static long count_targets(struct trainer *t)
+{
+	double n = 0;
+	for (long i = 0; i < (long)t->batch * t->shape.n_target; i++)
+		n += t->targets[i] >= 0;
+	sum_over_ranks(t, &n, 1);
+	return (long)n;
+}
+
 struct loss trainer_gradients(struct trainer *t, long step)
 {
 	struct played_step *p = &t->played;
 	const struct graph_slots *slots = t->tape.backend->graph;
-	draw_batch(t, RNG_TRAIN, (step - 1) * t->batch, 1, t->batch);
+	draw_batch(t, RNG_TRAIN, ((step - 1) * t->n_rank + t->rank) * t->batch, 1, t->batch);
 	t->tape.dropout_step = (unsigned long long)step;
+	t->tape.n_target = count_targets(t);
 	if (slots && slots->play_training && !p->is_refused && p->n_step++ == 1)
 		take_down(t, step);
-	return p->graph ? play(t, step) : gradients(t);
+	struct loss loss = p->graph ? play(t, step) : gradients(t);
+	if (t->n_rank > 1) {
+		double sum[] = {loss.mean * (double)loss.n, (double)loss.hits};
+		sum_over_ranks(t, sum, 2);
+		loss = (struct loss){sum[0] / (double)t->tape.n_target, t->tape.n_target, (long)sum[1]};
+	}
+	t->tape.n_target = 0; // evaluations are of this rank alone
+	return loss;
 }
 
 struct loss trainer_step(struct trainer *t, long step)

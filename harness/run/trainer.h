@@ -30,7 +30,8 @@ struct trainer {
 	struct task_data data; // trainer_init: an endless stream; may be changed before the first step
 	struct task_shape shape;
 	uint64_t seed;
-	int batch;
+	int batch;                // sequences of a step; of this rank's share of it, where several train together
+	int rank, n_rank;         // 0 and 1 alone
 	struct arena run, memory; // what lasts; what of it lies in the backend's memory, where that is not the host's
 	struct tape_memory work;
 	struct model model;
@@ -59,6 +60,10 @@ void trainer_release(struct trainer *t);
 // Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; with a
 // loss that is not finite nothing is updated.
 struct loss trainer_step(struct trainer *t, long step);
+// Whether any rank wishes it: asked by all of them at the same places.
+int trainer_agree(struct trainer *t, int wish);
+// Whether the number is not the same on all ranks.
+int trainer_differs(struct trainer *t, long number);
 // Gradients only, no update: for benches and tests.
 struct loss trainer_gradients(struct trainer *t, long step);
 // Mean loss and hits over sequences 0..n-1 of a stream, dropout off. slice: the same over each slice of the task

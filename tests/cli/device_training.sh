@@ -43,6 +43,12 @@ check "its device is under the table" grep -q "emulated device" stdout
 check "losses with recompute are the same" test "$(sqlite3 f32.db "select count(*) from metric group by name, split, step
 	having count(*) = 2 and min(value) <> max(value)" | wc -l)" = 0
 check "there are two of each" test "$(sqlite3 f32.db "select count(*) from metric where name = 'loss' and split = 'test'")" = 2
+KVLAB_RANKS=0/1:$PWD/id check_exit 0 "training as the only rank" "$KVLAB" run ./train.yaml --device "$plugin" --db rank.db --no-plots
+check "it has the same numbers" test "$(sqlite3 rank.db "attach 'f32.db' as f; select count(*) from metric m join f.metric n
+	on m.run_id = n.run_id and m.name = n.name and m.split = n.split and m.step = n.step and m.value = n.value
+	where m.name = 'loss'")" -ge 8
+KVLAB_RANKS=2/1:id check_exit 2 "a rank that cannot be" "$KVLAB" run ./train.yaml --device "$plugin" --db rank.db --no-plots
+check "a rank that cannot be: the sentence" grep -q "KVLAB_RANKS='2/1:id' is not RANK/N:FILE" stderr
 check_exit 0 "training in bf16" "$KVLAB" run ./bf16.yaml --db bf16.db --no-plots
 check "its precision is under the table" grep -q "in bf16" stdout
 check_exit 1 "a batch that does not fit" "$KVLAB" run ./large.yaml --device "$plugin" --db large.db --no-plots

@@ -74,6 +74,11 @@ struct graph_targets {
 };
 int cuda_graph_targets(struct graph_targets *at, int n);
 
+// --- ranks_nccl.cu, or ranks_none.cu --------------------------------------------------------------------------------
+// *ranks NULL: this process trains alone.
+int cuda_ranks_start(const struct rank_slots **ranks, struct err *err);
+int cuda_ranks_device(int n_device);
+
 // --- slots, one file a concern --------------------------------------------------------------------------------------
 void cuda_gemm_exact(const struct exec *, const struct gemm *);
 void cuda_gemm_rounded(const struct exec *, const struct gemm *);

@@ -24,9 +24,9 @@ int cuda_start(struct err *err)
 	if (error != cudaSuccess || n_device < 1)
 		return err_set(err, "no CUDA device: %s (look at nvidia-smi, or use --device cpu)",
 		        error == cudaSuccess ? "the driver knows none" : cudaGetErrorString(error));
-	error = cudaSetDevice(0);
+	error = cudaSetDevice(cuda_ranks_device(n_device));
 	if (error == cudaSuccess)
-		error = cudaGetDeviceProperties(&device, 0);
+		error = cudaGetDeviceProperties(&device, cuda_ranks_device(n_device));
 	if (error != cudaSuccess)
 		return err_fault(err, "the CUDA device does not answer: %s", cudaGetErrorString(error));
 	if (device.major < 8)
