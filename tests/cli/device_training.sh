@@ -43,6 +43,14 @@ check "its device is under the table" grep -q "emulated device" stdout
 check "losses with recompute are the same" test "$(sqlite3 f32.db "select count(*) from metric group by name, split, step
 	having count(*) = 2 and min(value) <> max(value)" | wc -l)" = 0
 check "there are two of each" test "$(sqlite3 f32.db "select count(*) from metric where name = 'loss' and split = 'test'")" = 2
+sed -e 's/^experiment.*/experiment: failing/' -e 's/train.recompute: .*/train.recompute: [false]/' train.yaml >failing.yaml
+KVLAB_EMULATED_WAITS=20 check_exit 1 "a kernel that fails" "$KVLAB" run ./failing.yaml --device "$plugin" --db failing.db \
+	--checkpoint-every 0 --no-plots
+check "the point failed with the cause" grep -q "launch failure" <(sqlite3 failing.db "select message from run where state = 'failed'")
+check "its checkpoint is there" test "$(find checkpoints -name '*.ckpt' | wc -l)" = 1
+check_exit 0 "the same command again" "$KVLAB" run ./failing.yaml --device "$plugin" --db failing.db --no-plots
+check "it ends with the same loss" test "$(sqlite3 failing.db "attach 'f32.db' as f; select count(*) from metric m
+	join f.metric n using (name, split, step, value) where name = 'loss' and split = 'test'")" -ge 1
 KVLAB_RANKS=0/1:$PWD/id check_exit 0 "training as the only rank" "$KVLAB" run ./train.yaml --device "$plugin" --db rank.db --no-plots
 check "it has the same numbers" test "$(sqlite3 rank.db "attach 'f32.db' as f; select count(*) from metric m join f.metric n
 	on m.run_id = n.run_id and m.name = n.name and m.split = n.split and m.step = n.step and m.value = n.value
