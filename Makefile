@@ -34,7 +34,7 @@ out := build/$(config)
 # What is missing is found (and where allowed installed) by tools/deps, which writes the flags of the libraries into
 # an included file: make remakes that file first and starts again, so `make experiment` works on a bare machine.
 goals := $(or $(MAKECMDGOALS),all)
-test_goals := test san-test tests deps
+test_goals := test check-gpu san-test tests deps
 no_build_goals := help clean format check-format check-layers check-headers
 # An experiment that does not exist is told before anything is installed or built.
 E ?=
@@ -229,21 +229,24 @@ $(out)/build_info.c: FORCE
 	'	"$(strip $(flags))"};')
 
 # --- what to run -----------------------------------------------------------------------------------------------
-.PHONY: experiment model plots tables bench bench-peers test san-test check-layers check-headers check-format format
+.PHONY: experiment model plots tables bench bench-peers test check-gpu san-test check-layers check-headers check-format format
 SCALE ?=
 SEEDS ?=
 JOBS ?=
 MODEL ?=
+TOKENIZER ?=
+TEXT ?=
 DEVICE ?=
 ifeq ($(filter $(E),$(experiments)),)
-experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= DEVICE=]: run an experiment, print its tables, draw its plots
+experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= DEVICE=]: run an experiment, print its tables, draw its plots
 	@echo "experiment: $(if $(E),there is no experiments/$(E).yaml,which one? say E=name); there are:" >&2
 	@printf '  %s\n' $(or $(experiments),none) >&2
 	@exit 2
 else
 experiment: build/kvlab
 	@build/kvlab run experiments/$(E).yaml $(if $(SCALE),--scale '$(SCALE)') $(if $(SEEDS),--seeds '$(SEEDS)') \
-		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') $(if $(DEVICE),--device '$(DEVICE)')
+		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') \
+		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(DEVICE),--device '$(DEVICE)')
 endif
 
 HUB ?=
@@ -260,16 +263,21 @@ bench: build/kvlab ## measure the training step and its ops against the machine'
 	@OMP_WAIT_POLICY=active build/kvlab bench
 
 PYTHON ?= python3
-bench-peers: build/kvlab ## the same model and batch in PyTorch, text in HF tokenizers, in turns; skipped without [PYTHON=]
+bench-peers: build/kvlab ## the same model and batch in PyTorch, text in HF tokenizers, in turns; skipped without [PYTHON= LLAMA_BENCH=]
 	@if ! command -v '$(PYTHON)' >/dev/null; then echo "bench-peers: skipped: there is no $(PYTHON) here"; \
 	elif ! '$(PYTHON)' -c 'import torch' 2>/dev/null; then \
 		echo "bench-peers: skipped: $(PYTHON) cannot import torch (Debian: apt-get install python3-torch)"; \
 	else '$(PYTHON)' tests/peers/bench_peers.py; fi
 	@if '$(PYTHON)' -c 'import tokenizers' 2>/dev/null; then '$(PYTHON)' tests/peers/bench_tokenizers.py; \
 	else echo "bench-tokenizers: skipped: no python that can import tokenizers (pip install tokenizers)"; fi
+	@if test -n '$(LLAMA_BENCH)'; then '$(PYTHON)' tests/peers/bench_llama.py '$(LLAMA_BENCH)'; \
+	else echo "bench-llama: skipped: give LLAMA_BENCH=path/to/llama-bench"; fi
 
 test: tests ## build and run all tests [T=pattern] [DEV=1] [SAN=address,undefined]
 	@MAKE_SWITCHES='DEV=$(DEV) SAN=$(SAN)' CC='$(CC)' tests/driver $(out) $(if $(T),'$(T)')
+
+check-gpu: all tests ## everything that needs a CUDA device, with a report in results/published/gpu; 77 without one
+	@tests/check_gpu $(out)
 
 san-test: ## all tests that run code, under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory test SAN=address,undefined

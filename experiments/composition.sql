@@ -9,7 +9,7 @@ WITH setting AS (
 		coalesce(json ->> '$.cache.k_dtype', 'f32') AS k_dtype, coalesce(json ->> '$.cache.v_dtype', 'f32') AS v_dtype
 	FROM point
 )
-SELECT point_id, '1/' || (n_kv_head * d_head / coalesce(d_select, n_kv_head * d_head)) AS thin,
+SELECT point_id, '1/' || cast(round(1.0 * n_kv_head * d_head / coalesce(d_select, n_kv_head * d_head)) AS INTEGER) AS thin,
 	'1/' || (n_before / n_kv_head) AS heads, k_dtype, v_dtype
 FROM setting;
 

@@ -12,7 +12,7 @@ WITH setting AS (
 )
 SELECT point_id, CASE WHEN variant = 'gqa' THEN 'control' WHEN rank_kept THEN 'factors' ELSE 'dense, cut again' END AS form,
 	CASE WHEN names = '' THEN 'all' WHEN names LIKE '% w_o%' THEN 'Q, K and output' ELSE 'Q and K' END AS tuned,
-	coalesce(d_select, width) AS rank, width, '1/' || (width / coalesce(d_select, width)) AS share
+	coalesce(d_select, width) AS rank, width, '1/' || cast(round(1.0 * width / coalesce(d_select, width)) AS INTEGER) AS share
 FROM setting;
 
 -- A row per point: before and after; gain and change: after, against the control of the same parameters, seed by seed.

@@ -4,15 +4,19 @@
 -- A row per point: its panel, factoring, and rank as a share of the key width (all key heads together).
 CREATE VIEW rank_sweep_setting AS
 WITH setting AS (
-	SELECT id AS point_id, json ->> '$.model.family' AS family, json ->> '$.model.n_kv_head' AS n_kv_head,
+	SELECT id AS point_id, json ->> '$.model.family' AS family, rtrim(json ->> '$.recover.source', '/') AS source,
 		json ->> '$.model.n_kv_head' * (json ->> '$.model.d_head') AS width,
 		coalesce(nullif(json ->> '$.recover.d_select', 0), json ->> '$.variant.d_select') AS rank,
 		json ->> '$.recover.factor' AS factor, json ->> '$.recover.whiten' AS whiten,
 		coalesce(json ->> '$.recover.ranks', 'uniform') AS ranks
 	FROM point
 )
-SELECT point_id, CASE WHEN family LIKE 'gpt2%' THEN 'GPT-2' WHEN family LIKE 'smollm2%' THEN 'SmolLM2' ELSE 'Llama' END
-		AS panel,
+SELECT point_id,
+	-- a model given with MODEL= is called by the last two parts of its path
+	CASE WHEN family LIKE 'gpt2-%' THEN 'GPT-2' WHEN family LIKE 'smollm2%' THEN 'SmolLM2'
+		WHEN source <> '' THEN substr(source, 1 + length(rtrim(rtrim(rtrim(source, replace(source, '/', '')), '/'),
+			replace(source, '/', ''))))
+		WHEN family = 'gpt2' THEN 'GPT-2' ELSE 'Llama' END AS panel,
 	CASE WHEN rank = width THEN 'whole' ELSE CASE factor WHEN 'key' THEN 'K' WHEN 'query' THEN 'Q' WHEN 'both' THEN 'Q and K'
 		WHEN 'product' THEN 'Q K^T per head' ELSE '[K; Q] stacked' END
 		|| CASE WHEN whiten THEN ', on text' ELSE '' END

@@ -13,6 +13,7 @@ set multiplot
 set tmargin at screen 0.87
 set bmargin at screen 0.145
 set logscale x
+set autoscale xfixmax
 set format x '%.0s%c'
 set xlabel 'tokens tuned on (leftmost: none)' offset 0, 0.2
 set format y '%.3f'
@@ -21,7 +22,7 @@ do for [p = 1:n_panel] {
 	panel = word(panels, p)
 	left = 0.095 + (p - 1) * 0.90 / n_panel
 	set lmargin at screen left
-	set rmargin at screen left + 0.90 / n_panel - 0.055
+	set rmargin at screen left + 0.90 / n_panel - 0.085
 	if (p == 1) { set ylabel 'validation loss (nats per token), mean and 95 % interval' offset 0.5, 0 } else { unset ylabel }
 	set label 1 spaced(panel) at graph 0.5, 1.035 center font ',13' noenhanced
 	if (p == n_panel) { set key top right Left reverse noenhanced } else { unset key }

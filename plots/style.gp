@@ -17,6 +17,7 @@ set style line 6 lc rgb '#3d8fc4' lw 1.8 dt (18,5,3,5) pt 4 ps 1.0
 set style line 7 lc rgb '#8a6d00' lw 1.8 dt (3,3) pt 8 ps 1.1
 set style line 8 lc rgb '#e69f00' lw 1.8 dt (24,6) pt 12 ps 1.2
 set style line 9 lc rgb '#666666' lw 1.2 dt 3      # reference lines
+set style line 10 lc rgb '#7b5cd6' lw 1.8 dt (12,4,3,4) pt 10 ps 1.1
 set linetype 1 lc rgb '#000000' dt 1
 
 # Words of a text without repeats: panels in order of appearance.

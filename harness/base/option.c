@@ -59,10 +59,27 @@ static int set_int(const struct option *o, int *field, const char *value, struct
 	return 0;
 }
 
+// A number, or a fraction of two (2/3).
+static int parse_real(double *number, const char *value)
+{
+	char above[NUMBER_TEXT];
+	double below;
+	const char *slash = strchr(value, '/');
+	if (!slash)
+		return number_parse(number, value);
+	if (slash - value >= NUMBER_TEXT)
+		return -1;
+	snprintf(above, sizeof(above), "%.*s", (int)(slash - value), value);
+	if (number_parse(number, above) || number_parse(&below, slash + 1))
+		return -1;
+	*number /= below;
+	return 0;
+}
+
 static int set_real(const struct option *o, double *field, const char *value, struct err *err)
 {
 	double number;
-	if (number_parse(&number, value))
+	if (parse_real(&number, value))
 		return err_set(err, "%s: '%s' is not a number", o->key, value);
 	if (!isfinite(number) || number < o->least || number > o->most)
 		return refuse_range(o, value, err);

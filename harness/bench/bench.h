@@ -7,6 +7,7 @@
 #include "harness/base/arena.h"
 #include "harness/base/err.h"
 #include "harness/base/rng.h"
+#include "harness/num/dtype.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -44,6 +45,14 @@ int bench_decode(struct bench *bench, const char *model, int n_layer, struct err
 int bench_tokenize(struct bench *bench, struct err *err);
 // Seconds of single steps, one a line, for the peers' bench: machine readable.
 int bench_steps_only(struct bench *bench, const char *model, double seconds, struct err *err);
+
+// The same of decode steps after `depth` positions, or of prefills of 512 tokens; cache f16, batch 1.
+struct decode_steps {
+	const char *model;
+	enum dtype weights;
+	int n_layer, depth, is_prefill;
+};
+int bench_decode_steps_only(struct bench *bench, const struct decode_steps *steps, double seconds, struct err *err);
 
 // An arm that runs the FMA probe on *n_thread threads, and the FLOPs a second it stands for.
 void bench_fma_arm(struct arm *arm, int *n_thread);

@@ -137,3 +137,51 @@ int bench_decode(struct bench *bench, const char *model, int n_layer, struct err
 	arena_rewind(&bench->arena, mark);
 	return failed;
 }
+
+// --- for the peers' bench -----------------------------------------------------------------------------------------
+
+static int find_shape(const char *model, struct err *err)
+{
+	for (int i = 0; i < (int)(sizeof(shapes) / sizeof(*shapes)); i++)
+		if (!strcmp(model, shapes[i].family))
+			return i;
+	return err_set(err, "bench: option '--model': '%s' does not decode (gpt2-124m or llama-3.2-1b)", model);
+}
+
+int bench_decode_steps_only(struct bench *bench, const struct decode_steps *d, double seconds, struct err *err)
+{
+	static const struct cache_config f16 = {.k_dtype = DTYPE_F16, .v_dtype = DTYPE_F16};
+	const int shape = find_shape(d->model, err), n_position = (d->is_prefill ? PREFILL : d->depth) + 1;
+	struct model_config *model;
+	void *variant_config;
+	struct engine engine;
+	struct cache cache;
+	static int tokens[PREFILL];
+	if (shape < 0)
+		return -1;
+	const struct variant *variant = decode_shape_resolve(
+	        &shapes[shape], d->n_layer, n_position, &model, &variant_config, &bench->arena, err);
+	if (!variant)
+		return -1;
+	const struct engine_config config = {.model = model,
+	        .variant = variant,
+	        .variant_config = variant_config,
+	        .weights = d->weights,
+	        .n_thread = bench->n_thread,
+	        .seed = SEED};
+	engine_init(&engine, &config);
+	if (engine_cache(&engine, &cache, &f16, 1, n_position, err))
+		return -1;
+	cache_fill(&engine.tape, &cache, d->depth, SEED);
+	struct step_arm step = {&engine, &cache, d->depth, tokens};
+	void (*const once)(void *) = d->is_prefill ? run_prefill : run_step;
+	once(&step);
+	const double start = clock_s();
+	do {
+		const double from = clock_s();
+		once(&step);
+		printf("%.9f\n", clock_s() - from);
+	} while (clock_s() - start < seconds);
+	engine_release(&engine);
+	return 0;
+}

@@ -24,6 +24,9 @@ static const struct cli_option options[] = {
                 "one part only: workers, machine, step, gpt2, frozen, variants, attention, decode, tokenize, load or "
                 "convert"},
         {"layers", CLI_INT, "N", "layers of the models that decode (default: all of the published shape)"},
+        {"weights", CLI_TEXT, "TYPE", "with --what decode --steps-only: f32 (default), f16, bf16 or q8"},
+        {"depth", CLI_INT, "N", "with --what decode --steps-only: positions before each step (default 0)"},
+        {"prefill", CLI_FLAG, NULL, "with --what decode --steps-only: prefills of 512 tokens in place of steps"},
         {"seconds", CLI_INT, "S", "how long --steps-only runs (default 2)"},
         {0},
 };
@@ -165,6 +168,33 @@ static int measure(struct bench *bench, const char *what, const char *model, str
 	return COMMAND_DONE;
 }
 
+// Which type of weights it names, or -1 with the sentence.
+static int weights_of(const char *name, struct err *err)
+{
+	for (int i = 0; i <= DTYPE_Q8; i++)
+		if (!strcmp(name, dtype_name[i]))
+			return i;
+	return err_set(err, "bench: option '--weights': there are none of type '%s' (f32, f16, bf16 or q8)", name);
+}
+
+static int run_steps_only(
+        struct bench *bench, const char *what, const char *model, const struct cli_args *args, struct err *err)
+{
+	const int seconds = cli_int(args, "seconds", 2), weights = weights_of(cli_text(args, "weights", "f32"), err);
+	const struct decode_steps decode = {.model = model ? model : "gpt2-124m",
+	        .weights = (enum dtype)weights,
+	        .n_layer = n_layer,
+	        .depth = cli_int(args, "depth", 0),
+	        .is_prefill = cli_flag(args, "prefill")};
+	if (weights < 0 || gate_check(bench->n_thread, err))
+		return -1;
+	if (decode.depth < 0)
+		return err_set(err, "bench: option '--depth': %d positions (0 or more)", decode.depth);
+	if (what && !strcmp(what, "decode"))
+		return bench_decode_steps_only(bench, &decode, seconds, err);
+	return bench_steps_only(bench, model ? model : models[0], seconds, err);
+}
+
 static int run(int argc, char **argv, struct err *err)
 {
 	struct cli_args args;
@@ -198,8 +228,7 @@ static int run(int argc, char **argv, struct err *err)
 	int result = COMMAND_DONE;
 	if (!cli_flag(&args, "steps-only"))
 		result = measure(&bench, what, model, err);
-	else if (gate_check(n_thread, err) ||
-	         bench_steps_only(&bench, model ? model : models[0], cli_int(&args, "seconds", 2), err))
+	else if (run_steps_only(&bench, what, model, &args, err))
 		result = COMMAND_ERROR;
 	arena_release(&bench.arena);
 	return result;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "harness/cli/command.h"
+#include "harness/cli/given.h"
 #include "harness/cli/plan.h"
 #include "harness/model/cache.h"
 
@@ -11,6 +12,7 @@ extern const struct command command_plan;
 static const struct cli_option options[] = {
         {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
         {"seeds", CLI_INT, "N", "plan for the first N seeds (default: the spec's own)"},
+        GIVEN_OPTIONS,
         {"keys", CLI_FLAG, NULL, "print the key of every point, too"},
         {0},
 };
@@ -101,11 +103,12 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 		printf("%-*s  left out: %s\n", width, spec->skip[i].label, spec->skip[i].reason);
 }
 
-static void print_totals(const struct spec *spec, const struct plan *plan)
+static void print_totals(const struct spec *spec, const struct plan *plan, const char *model)
 {
 	char flops[32], memory[32], time[32];
-	printf("\n%s at scale %s: %d points x %d seeds = %ld runs", spec->experiment, spec->scale, spec->n_point,
-	        spec->n_seed, (long)spec->n_point * spec->n_seed);
+	printf("\n%s at scale %s%s%s: %d points x %d seeds = %ld runs", spec->experiment, spec->scale,
+	        model ? ", beginning with " : "", model ? model : "", spec->n_point, spec->n_seed,
+	        (long)spec->n_point * spec->n_seed);
 	if (spec->n_skip)
 		printf(", %d points left out", spec->n_skip);
 	if (plan->n_refused)
@@ -121,12 +124,11 @@ static int plan_spec(const struct cli_args *args, struct arena *arena, struct er
 	struct plan plan;
 	if (cli_flag(args, "seeds") && cli_int(args, "seeds", 0) == 0)
 		return err_set(err, "plan: option '--seeds': at least 1 is needed");
-	if (cli_spec_path(&path, args->positional[0], arena, err) ||
-	        spec_load(&spec, path, cli_text(args, "scale", "small"), cli_int(args, "seeds", 0), arena, err) ||
+	if (cli_spec_path(&path, args->positional[0], arena, err) || given_load(&spec, path, args, arena, err) ||
 	        plan_estimate(&plan, &spec, err))
 		return COMMAND_ERROR;
 	print_points(&spec, &plan, cli_flag(args, "keys"));
-	print_totals(&spec, &plan);
+	print_totals(&spec, &plan, cli_text(args, "model", NULL));
 	return plan_check_memory(&plan, &spec, 1, err) ? COMMAND_ERROR : COMMAND_DONE;
 }
 
@@ -145,7 +147,7 @@ static int run(int argc, char **argv, struct err *err)
 const struct command command_plan = {
         .name = "plan",
         .summary = "Show the resolved matrix of a spec, its sizes and what it will take; run nothing",
-        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--keys]",
+        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--model FOLDER] [--keys]",
         .options = options,
         .run = run,
 };

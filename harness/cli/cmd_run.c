@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "harness/cli/command.h"
+#include "harness/cli/given.h"
 #include "harness/cli/plan.h"
 #include "harness/cli/provenance.h"
+#include "harness/num/device.h"
 #include "harness/report/report.h"
 #include "harness/run/worker.h"
 
@@ -19,8 +21,9 @@ static const struct cli_option options[] = {
                 "threads per worker (default: 1, for timings one per core; results do not depend on it)"},
         {"db", CLI_TEXT, "FILE", "database (default results/results.db)"},
         {"checkpoint-every", CLI_INT, "SECONDS", "between checkpoints of a run (default 10)"},
-        {"device", CLI_TEXT, "DEVICE", "cpu (default; the only backend of this build)"},
-        {"model", CLI_TEXT, "FOLDER", "a model to start from, for procedures that take one (train does not)"},
+        {"device", CLI_TEXT, "DEVICE",
+                "cpu (default), cuda, or the path of a plugin; points of a device are others than the cpu's"},
+        GIVEN_OPTIONS,
         {"plots", CLI_TEXT, "FOLDER", "where plots go (default plots)"},
         {"no-plots", CLI_FLAG, NULL, "draw nothing"},
         {0},
@@ -71,6 +74,24 @@ static int report(const char *db, const struct spec *spec, const char *plots, st
 	return status;
 }
 
+// Every point is to run on that device, which is then part of it: its key is another.
+static int set_device(struct spec *spec, const char *device, struct err *err)
+{
+	for (int p = 0; p < spec->n_point && strcmp(device, "cpu"); p++) {
+		struct spec_point *point = &spec->point[p];
+		const struct procedure *procedure = point->setup.procedure;
+		struct err cause = {0};
+		if (!option_find(procedure->options, "device"))
+			return err_set(err, "%s: procedure '%s' runs on the cpu alone (leave DEVICE out)", spec->path,
+			        procedure->name);
+		if (option_set(procedure->options, point->setup.procedure_config, "device", device, &cause))
+			return err_set(err, "--%s", cause.message);
+		point->json = setup_json(&point->setup, spec->arena);
+		setup_key(point->key, &point->setup, spec->arena);
+	}
+	return 0;
+}
+
 static int run_spec(struct spec *spec, const struct cli_args *args, struct err *err)
 {
 	struct store *store;
@@ -87,21 +108,10 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        .n_thread = cli_int(args, "threads", is_timed ? cores : 1),
 	        .checkpoint_every_s = cli_int(args, "checkpoint-every", 10)};
 	struct plan plan;
-	if (strcmp(cli_text(args, "device", "cpu"), "cpu")) {
-		err_set(err, "--device '%s': this build has the cpu backend only (leave DEVICE out)",
-		        cli_text(args, "device", ""));
+	struct device_look look;
+	if (set_device(spec, cli_text(args, "device", "cpu"), err) ||
+	        device_look(&look, cli_text(args, "device", "cpu"), err))
 		return COMMAND_ERROR;
-	}
-	if (cli_text(args, "model", NULL)) {
-		const struct procedure *procedure = spec->point[0].setup.procedure;
-		const int takes_one = option_find(procedure->options, "source") != NULL;
-		err_set(err,
-		        takes_one ? "%s: what procedure '%s' starts from is part of a point: name it as source in the "
-		                    "spec, with its shape in section model (leave MODEL out)"
-		                  : "%s: procedure '%s' trains from scratch and starts from no model (leave MODEL out)",
-		        spec->path, procedure->name);
-		return COMMAND_ERROR;
-	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
 		return COMMAND_ERROR;
@@ -116,6 +126,7 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        plan_check_memory(&plan, spec, worker.n_worker, err))
 		return COMMAND_ERROR;
 	provenance_build(&build, spec->arena);
+	build.cuda = look.library;
 	if (store_open(&store, db, STORE_CREATE, err))
 		return COMMAND_ERROR;
 	int status = enqueue(store, spec, err);
@@ -145,8 +156,7 @@ static int run(int argc, char **argv, struct err *err)
 		return COMMAND_ERROR;
 	arena_init(&arena, 1 << 20);
 	int status = COMMAND_ERROR;
-	if (!cli_spec_path(&path, args.positional[0], &arena, err) &&
-	        !spec_load(&spec, path, cli_text(&args, "scale", "small"), cli_int(&args, "seeds", 0), &arena, err))
+	if (!cli_spec_path(&path, args.positional[0], &arena, err) && !given_load(&spec, path, &args, &arena, err))
 		status = run_spec(&spec, &args, err);
 	arena_release(&arena);
 	return status;
@@ -155,7 +165,7 @@ static int run(int argc, char **argv, struct err *err)
 const struct command command_run = {
         .name = "run",
         .summary = "run what is missing of an experiment, print its tables, draw its plots",
-        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--jobs N]",
+        .usage = "EXPERIMENT [--scale SCALE] [--seeds N] [--jobs N] [--model FOLDER]",
         .options = options,
         .run = run,
 };

@@ -61,8 +61,8 @@ static size_t row_bytes(const struct model *m, const struct model_param *p, enum
 
 static const struct tensor *find(const struct model *m, const char *name)
 {
-	const int p = m ? model_find(m, name) : -1;
-	return p < 0 || m->param[p].is_attention ? NULL : &m->param[p].tensor;
+	const struct model_param *p = m ? model_find(m, name) : NULL;
+	return p && !p->is_attention ? &p->tensor : NULL;
 }
 
 // Row t of a parameter of which the first n_drawn numbers were drawn: they come over and over.

@@ -78,8 +78,8 @@ static struct tensor *embed(struct tape *tape, struct model *m, const int *token
 		return op_embed(tape, tokens, B, T, m->token, position, first);
 	// A bias is a table of one row that every token takes.
 	int *zero = tape->mode == TAPE_COUNT ? NULL : arena_zalloc(tape->step, (size_t)B * (size_t)T * sizeof(int));
-	return op_add(tape, op_embed(tape, tokens, B, T, m->token, NULL, 0),
-	        op_embed(tape, zero, B, T, m->token_bias, position, first));
+	struct tensor *x = op_embed(tape, tokens, B, T, m->token, NULL, 0); // first: a played step's tokens (tape.h)
+	return op_add(tape, x, op_embed(tape, zero, B, T, m->token_bias, position, first));
 }
 
 // What the last linear map of the head reads.
@@ -107,7 +107,7 @@ static struct tensor *keep_output(struct tape *tape, struct tape_mark begin, con
 static struct tensor *body(
         struct tape *tape, struct model *m, const int *tokens, int B, int T, int q_from, int n_q, struct cache *cache)
 {
-	tape->is_decoding = cache && cache->length && T <= DECODE_ROWS && tape->mode != TAPE_RECORD &&
+	tape->is_decoding = cache && (cache->length ? T <= DECODE_ROWS : T == 1) && tape->mode != TAPE_RECORD &&
 	                    tape->backend->attention_stored;
 	struct tensor *x = embed(tape, m, tokens, B, T, cache ? cache->length : 0);
 	if (m->config.dropout_embedding)

@@ -62,18 +62,32 @@ static int refuse(const struct model *m, const char *word, size_t n, struct err 
 	return err_set(err, "no parameter of this model is called '%.*s' (it has%s)", (int)n, word, known);
 }
 
+// The variant has such a parameter where the model asks for it: biases, say.
+static int variant_has(const struct model *m, const char *word, size_t n)
+{
+	struct param_shape table[VARIANT_PARAMS];
+	const int n_param = m->variant->params(&m->dims, m->variant_config, table);
+	for (int i = 0; i < n_param; i++)
+		if (strlen(table[i].name) == n && !memcmp(table[i].name, word, n))
+			return 1;
+	return 0;
+}
+
 int model_train_only(struct model *m, const char *names, struct err *err)
 {
 	for (const char *word = names ? names : ""; *word; word += strspn(word, " ")) {
 		const size_t n = strcspn(word, " ");
-		int is_known = !n;
+		int is_known = !n || variant_has(m, word, n);
 		for (int p = 0; p < m->n_param; p++)
 			is_known |= is_named(&m->param[p], word, n);
 		if (!is_known)
 			return refuse(m, word, n, err);
 		word += n;
 	}
-	if (names && !names[strspn(names, " ")])
+	int n_listed = 0;
+	for (int p = 0; p < m->n_param; p++)
+		n_listed += names && is_listed(&m->param[p], names);
+	if (names && !n_listed)
 		return err_set(err, "a list of parameters to train names none");
 	for (int p = 0; p < m->n_param; p++)
 		m->param[p].is_frozen = names && !is_listed(&m->param[p], names);

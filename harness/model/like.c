@@ -6,8 +6,8 @@
 
 static const struct tensor *find(const struct model *m, const char *name)
 {
-	const int p = model_find(m, name);
-	return p < 0 ? NULL : &m->param[p].tensor;
+	const struct model_param *p = model_find(m, name);
+	return p ? &p->tensor : NULL;
 }
 
 // Takes a block for attention's parameters, laid out as model_allocate would.

@@ -187,12 +187,12 @@ void model_allocate(struct model *m, int with_gradients, struct arena *arena)
 		m->sinusoid = model_sinusoid(&m->config, arena);
 }
 
-int model_find(const struct model *m, const char *name)
+struct model_param *model_find(const struct model *m, const char *name)
 {
 	for (int p = 0; p < m->n_param; p++)
 		if (!strcmp(m->param[p].name, name))
-			return p;
-	return -1;
+			return &m->param[p];
+	return NULL;
 }
 
 void model_clear_gradients(struct model *m)

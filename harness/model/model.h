@@ -63,8 +63,8 @@ void model_download_values(const struct model *model, real *x);
 void model_upload_values(struct model *model, const real *x);
 // Writes n zeros to its home's memory.
 void model_clear(const struct model *model, real *at, long n);
-// The parameter of that name, or -1.
-int model_find(const struct model *model, const char *name);
+// The parameter of that name, or NULL.
+struct model_param *model_find(const struct model *model, const char *name);
 // The same for a model that differs from `like` in its attention: parameters of the same name and shape have like's
 // values. Without gradients only attention's get memory of their own, the others lie in like's, which must outlive it.
 void model_allocate_like(struct model *model, const struct model *like, int with_gradients, struct arena *arena);
@@ -76,9 +76,10 @@ real *model_place_sinusoid(const struct model *model, struct arena *memory);
 void model_draw_weights(struct model *model, uint64_t seed);
 void model_draw_weights_by(struct model *model, uint64_t seed, int n_thread); // the same weights, sooner
 // From now on, trains only parameters of these names, "w_q w_k norm_gain" (without "layer.N."; a layer's are those of
-// all layers); NULL: all. Others have no gradient, and an optimizer made afterwards no moments for them. Gradients of
-// the trained ones keep their bits. To be called before or after model_allocate, between steps. 0, or -1 with the
-// sentence that this model has no such parameter.
+// all layers); NULL: all. A name that the variant has and this model has not (a bias) is passed over. Others have no
+// gradient, and an optimizer made afterwards no moments for them. Gradients of the trained ones keep their bits. To be
+// called before or after model_allocate, between steps. 0, or -1 with the sentence that this model has no such
+// parameter.
 int model_train_only(struct model *model, const char *names, struct err *err);
 // Points gradients to their places in dx: by model_allocate and model_train_only.
 void model_place_gradients(struct model *model);

@@ -58,7 +58,7 @@ struct tape {
 	// A few new rows are computed through a cache: ops take the kernels for few rows, which read weights and cached
 	// rows once, as they lie, and add up in another order than training's. tape_begin clears it.
 	int is_decoding;
-	int n_token; // that op_embed was given since tape_begin
+	int n_token; // that op_embed was given since tape_begin: the model's, then those of tables with one row
 	int is_read; // since tape_begin the host has read what a slot wrote: such a step cannot be played again
 };
 

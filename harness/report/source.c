@@ -91,6 +91,21 @@ static int read_parts(struct reader *r, char **counts, char **builds, char **mac
 	return 0;
 }
 
+// ", beginning with models/gpt2": the trained models that points start from (procedure recover), "" where there are
+// none.
+static int read_models(struct reader *r, char **models)
+{
+	struct table table;
+	if (read_rows(r,
+	            "SELECT ', beginning with ' || group_concat(source, ' and ') FROM (SELECT DISTINCT "
+	            "json ->> '$.recover.source' AS source FROM point WHERE id IN (SELECT p.point_id " PLAN
+	                    OF_EXPERIMENT ") AND source <> '' ORDER BY source)",
+	            &table))
+		return -1;
+	*models = table.cell[0] ? table.cell[0] : arena_strdup(r->arena, "");
+	return 0;
+}
+
 static int read_open(struct reader *r, struct source *source)
 {
 	struct table table;
@@ -114,11 +129,12 @@ int source_read(struct source *source, struct store *store, const char *experime
         struct arena *arena, struct err *err)
 {
 	struct reader r = {store, {":experiment", experiment, ":scale", scale, NULL}, arena, err, 0};
-	char *seeds = NULL, *counts = NULL, *builds = NULL, *machines = NULL;
+	char *models = NULL, *seeds = NULL, *counts = NULL, *builds = NULL, *machines = NULL;
 	memset(source, 0, sizeof(*source));
-	if (read_parts(&r, &counts, &builds, &machines) || read_seeds(&r, &seeds) || read_open(&r, source))
+	if (read_parts(&r, &counts, &builds, &machines) || read_models(&r, &models) || read_seeds(&r, &seeds) ||
+	        read_open(&r, source))
 		return -1;
-	source->scope = arena_printf(arena, "%s at scale %s, seeds %s; %s", experiment, scale, seeds, counts);
+	source->scope = arena_printf(arena, "%s at scale %s%s, seeds %s; %s", experiment, scale, models, seeds, counts);
 	source->origin = arena_printf(arena, "commit %s; %s", builds, machines);
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "harness/base/folders.h"
 #include "harness/base/progress.h"
 #include "harness/registry.h"
+#include "harness/run/source_model.h"
 #include "harness/run/trainer.h"
 
 static const struct family *whole_family(const struct family *family)
@@ -39,18 +40,19 @@ static struct setup plain_setup(const struct setup *setup, struct arena *arena)
 
 // --- a model from a folder -----------------------------------------------------------------------------------------
 
-static int check_shape(const struct pretrained *base, const struct setup *setup, const char *path, struct err *err)
+static int check_shape(const struct variant *variant, const struct model_config *config, const struct setup *setup,
+        const char *path, struct err *err)
 {
-	if (!base->model.variant->is_plain)
+	if (!variant->is_plain)
 		return err_set(err,
 		        "%s: its attention is %s: a model to begin with has separate queries, keys and values", path,
-		        base->model.variant->name);
+		        variant->name);
 	const struct model_config *wanted = setup->model;
 	for (const struct option *o = model_options; o->key; o++) {
-		if (!model_option_differs(o, wanted, &base->model.config))
+		if (!model_option_differs(o, wanted, config))
 			continue;
 		char text[2][64] = {"", ""};
-		const struct model_config *both[] = {&base->model.config, wanted};
+		const struct model_config *both[] = {config, wanted};
 		for (int i = 0; i < 2; i++) {
 			FILE *out = fmemopen(text[i], sizeof(text[i]) - 1, "w");
 			option_print(out, o, both[i]);
@@ -68,7 +70,7 @@ static int open_source(struct pretrained *base, const struct setup *setup, const
 	char path[2 * PATH_TEXT];
 	if (corpus_locate(path, "source", c->source, err) || model_load(base, path, PRETRAINED_TO_READ, arena, err))
 		return -1;
-	if (!check_shape(base, setup, path, err))
+	if (!check_shape(base->model.variant, &base->model.config, setup, path, err))
 		return 0;
 	pretrained_close(base);
 	return -1;
@@ -88,26 +90,71 @@ static void make_key(char key[HASH_TEXT], const struct setup *plain, const struc
 	hash_hex(key, text, (size_t)n);
 }
 
+// A training in progress. Its checkpoint lies beside the folder that is to be, under the same lock.
+struct training {
+	struct trainer trainer;
+	const struct base_config *config;
+	long step; // done
+	char checkpoint[3 * PATH_TEXT], identity[3 * HASH_TEXT + 64];
+	struct run_log *log;
+	struct run_log none; // a base model has no metrics
+	double checkpointed_s;
+};
+
+enum { N_BLOCK = 4 };
+static void blocks(struct training *t, struct checkpoint_block block[N_BLOCK])
+{
+	struct model *m = &t->trainer.model;
+	block[0] = (struct checkpoint_block){&t->step, sizeof(t->step)};
+	block[1] = (struct checkpoint_block){m->x, (size_t)m->n_padded * sizeof(real)};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, (size_t)m->n_trained * sizeof(real)};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, (size_t)m->n_trained * sizeof(real)};
+}
+
+static int save(struct training *t, struct err *err)
+{
+	struct checkpoint_block block[N_BLOCK];
+	if (!t->log->checkpoint_path)
+		return 0;
+	t->checkpointed_s = clock_s();
+	blocks(t, block);
+	return checkpoint_write(t->checkpoint, t->identity, &t->none, block, N_BLOCK, err);
+}
+
+static int go_on(struct training *t, struct err *err)
+{
+	struct checkpoint_block block[N_BLOCK];
+	blocks(t, block);
+	t->checkpointed_s = clock_s();
+	return t->log->checkpoint_path && checkpoint_read(t->checkpoint, t->identity, &t->none, block, N_BLOCK, err) < 0
+	               ? -1
+	               : 0;
+}
+
 // 0 done, 2 asked to stop, -1 failed.
-static int train(struct trainer *t, const struct base_config *c, struct run_log *log, struct err *err)
+static int train(struct training *t, struct err *err)
 {
 	double ticked_s = 0;
-	for (long step = 1; step <= c->steps; step++) {
-		const struct loss loss = trainer_step(t, step);
+	if (go_on(t, err))
+		return -1;
+	while (t->step < t->config->steps) {
+		const struct loss loss = trainer_step(&t->trainer, ++t->step);
 		if (!isfinite(loss.mean))
-			return err_set(err, "the base model diverges at step %ld (lower base_lr)", step);
+			return err_set(err, "the base model diverges at step %ld (lower base_lr)", t->step);
 		const double now = clock_s();
-		if (!log->tick || now - ticked_s < 0.5)
-			continue;
-		ticked_s = now;
-		if (log->tick(log->context, 0))
-			return 2;
+		if (t->log->tick && now - ticked_s >= 0.5) {
+			ticked_s = now;
+			if (t->log->tick(t->log->context, 0))
+				return save(t, err) ? -1 : 2;
+		}
+		if (now - t->checkpointed_s >= t->log->checkpoint_every_s && save(t, err))
+			return -1;
 	}
 	return 0;
 }
 
-static int train_and_save(const struct setup *plain, const struct base_config *c, const char *path, int n_thread,
-        struct run_log *log, struct err *err)
+static int train_and_save(const struct setup *plain, const struct base_config *c, const char *key, const char *path,
+        int n_thread, struct run_log *log, struct err *err)
 {
 	const struct optimizer_config optimizer = {.lr = c->lr,
 	        .lr_floor = c->lr / 10,
@@ -119,17 +166,23 @@ static int train_and_save(const struct setup *plain, const struct base_config *c
 	        .schedule = SCHEDULE_COSINE,
 	        .warmup = c->warmup,
 	        .steps = c->steps};
-	struct trainer t;
+	struct training t = {.config = c, .log = log};
 	char beside[3 * PATH_TEXT];
-	trainer_init(&t, plain, &optimizer, c->batch, (uint64_t)c->seed, n_thread);
-	int status = train(&t, c, log, err);
+	run_log_init(&t.none);
+	snprintf(t.checkpoint, sizeof(t.checkpoint), "%s.checkpoint", path);
+	snprintf(t.identity, sizeof(t.identity), "%s/%.32s", key, log->build);
+	trainer_init(&t.trainer, plain, &optimizer, c->batch, (uint64_t)c->seed, n_thread);
+	int status = train(&t, err);
 	snprintf(beside, sizeof(beside), "%s.%ld", path, (long)getpid());
 	if (status == 0 && mkdir(beside, 0777))
 		status = err_system(err, errno, "%s: cannot make the folder: %s", beside, strerror(errno));
-	if (status == 0 && (status = model_save(&t.model, whole_family(plain->family), beside, err)) == 0 &&
+	if (status == 0 && (status = model_save(&t.trainer.model, whole_family(plain->family), beside, err)) == 0 &&
 	        rename(beside, path))
 		status = err_system(err, errno, "%s: cannot rename to %s: %s", beside, path, strerror(errno));
-	trainer_release(&t);
+	if (status == 0)
+		checkpoint_remove(t.checkpoint);
+	trainer_release(&t.trainer);
+	run_log_release(&t.none);
 	return status;
 }
 
@@ -177,7 +230,7 @@ static int open_trained(struct pretrained *base, const struct setup *setup, cons
 		const int lock = take_lock(path, log, err);
 		if (lock < 0)
 			return lock == -2 ? 2 : -1;
-		const int status = is_there(path) ? 0 : train_and_save(&plain, c, path, n_thread, log, err);
+		const int status = is_there(path) ? 0 : train_and_save(&plain, c, key, path, n_thread, log, err);
 		close(lock);
 		if (status)
 			return status;
@@ -206,12 +259,9 @@ int base_model_check(const struct setup *setup, const struct base_config *c, str
 		        "give source)",
 		        setup->family->name);
 	}
-	struct arena arena;
-	struct pretrained base;
-	arena_init(&arena, 1 << 20);
-	const int status = open_source(&base, setup, c, &arena, err);
-	if (!status)
-		pretrained_close(&base);
-	arena_release(&arena);
-	return status;
+	const struct source_model *found;
+	return source_model_find(&found, c->source, err) ||
+	                       check_shape(found->variant, &found->config, setup, found->path, err)
+	               ? -1
+	               : 0;
 }

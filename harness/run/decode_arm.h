@@ -48,6 +48,7 @@ struct decode_place {
 	const struct backend *backend;
 	struct arena *arena, *memory;
 	int n_thread;
+	int is_rounded; // its forward pass rounds what products multiply to bf16
 };
 // Draws weights (like: another arm to share with, or NULL) and makes the caches. 0, or -1 with a message.
 int decode_arm_build(struct decode_arm *arm, const struct decode_arm *like, const struct decode_point *shape,
@@ -57,8 +58,8 @@ void decode_arm_release(struct decode_arm *arm);
 // largest logit (of 1 where all are below).
 double decode_arm_gate(struct decode_arm *arm, struct tape *tape, uint64_t seed, const struct decode_place *place);
 // What that difference may be. Other orders of sums differ by rounding alone; where rows are stored with fewer bits, a
-// difference of rounding can make a number of a row its neighbour.
-double decode_arm_tolerance(const struct decode_arm *arm);
+// difference of rounding can make a number of a row its neighbour; where the forward pass rounds, that is the difference.
+double decode_arm_tolerance(const struct decode_arm *arm, int is_rounded);
 
 // One sequence's prompt through its empty cache, to the logits of its last token. Seconds.
 double decode_arm_prefill(struct decode_arm *arm, struct tape *tape, const int *tokens, int n);

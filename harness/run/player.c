@@ -44,6 +44,7 @@ static void take_down(
 	struct err err = {0};
 	p->backend = tape->backend;
 	tape_open(&p->tape, &p->work, p->backend, tape->n_thread, CHUNK);
+	p->tape.values = &p->work.values; // apart: a played step writes over values that were no more, and nothing else
 	const struct exec exec = {tape->n_thread, p->tape.scratch};
 	p->backend->graph->begin(&exec);
 	p->logits = forward(&p->tape, m, cache, tokens);

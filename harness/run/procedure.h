@@ -28,8 +28,15 @@ struct procedure {
 	int version;         // part of a point's key: raise it when results change
 	size_t config_bytes;
 	const struct option *options;
+	// Optional: sets the options that others of this procedure tell in relation to the model (a rank by its share
+	// of the keys' width), and these back to their defaults: what is stored says it in one way. Called once the
+	// task and the model are whole and before any check. 0, or -1 with the sentence why it cannot be.
+	int (*resolve)(struct setup *setup, struct err *err);
 	// 0, or -1 with a sentence why this setup cannot run; called on every point before anything runs.
 	int (*check)(const struct setup *setup, struct err *err);
+	// Optional: hash of what is read beside the task's data (the weights that a point begins with), 0 where there
+	// is none: another content is another point, whatever its path.
+	uint64_t (*content)(const struct setup *setup);
 	int (*estimate)(const struct setup *setup, struct cost *cost, struct err *err);
 	// Optional: 0, or -1 with the reason why this point would fail on this machine now (memory that is free, limits
 	// of the model). Such a point does not refuse its spec: plan shows the reason, run() stores it and the grid

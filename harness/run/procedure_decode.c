@@ -203,7 +203,7 @@ static int gate(struct measurement *m, uint64_t seed, struct err *err)
 		if (!m->is_measured[a])
 			continue;
 		const double error = decode_arm_gate(&m->arm[a], &m->tape, seed, &m->place),
-		             tolerance = decode_arm_tolerance(&m->arm[a]);
+		             tolerance = decode_arm_tolerance(&m->arm[a], m->place.is_rounded);
 		put(m, "gate", a ? "gate_error_reference" : "gate_error", error);
 		put(m, "gate", a ? "gate_tolerance_reference" : "gate_tolerance", tolerance);
 		if (!(error <= tolerance))
@@ -449,7 +449,8 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	arena_init(&m->arena, 1 << 20);
 	arena_init_from(&m->memory, 1 << 20, backend->memory);
 	tape_open(&m->tape, &m->work, backend, n_thread, 4 << 20);
-	m->place = (struct decode_place){backend, &m->arena, &m->memory, n_thread};
+	m->place = (struct decode_place){
+	        backend, &m->arena, &m->memory, n_thread, backend->memory && asked->weight_dtype != DTYPE_F32};
 	const int status = measure(m, seed, err);
 	for (int a = ARM; a <= REFERENCE; a++)
 		decode_arm_release(&m->arm[a]);

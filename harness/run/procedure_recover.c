@@ -5,6 +5,7 @@
 // text (text, documents: packed). All is measured through what the `cache` section stores.
 // Metrics and rank_kept: recovery.h.
 #include "harness/run/recovery.h"
+#include "harness/run/source_model.h"
 #include "harness/run/trainer.h"
 
 #define FIELD(f) offsetof(struct recovery_config, f)
@@ -19,6 +20,10 @@ static const struct option options[] = {
         {"base_lr", OPTION_REAL, FIELD(base.lr), "0.002", 0, 10, NULL,
                 "its highest learning rate (AdamW, cosine to a tenth)"},
         CONVERSION_OPTIONS(FIELD(how)),
+        {"share", OPTION_REAL, FIELD(share), "0", 0, 1, NULL,
+                "d_select, told as a share of the width of the keys that n_kv_head leaves (2/3); 0: not told so", 1},
+        {"kv_share", OPTION_REAL, FIELD(kv_share), "0", 0, 1, NULL,
+                "n_kv_head, told as a share of the model's; 0: not told so", 1},
         {"n_calibration", OPTION_INT, FIELD(n_calibration), "64", 1, 1 << 20, NULL,
                 "training sequences of the calibration text (whiten, ranks: energy and fisher)"},
         {"steps", OPTION_INT, FIELD(steps), "0", 0, 1 << 30, NULL, "fine-tuning steps; 0: none"},
@@ -44,10 +49,21 @@ static const struct option options[] = {
         {NULL},
 };
 
+static int resolve(struct setup *setup, struct err *err)
+{
+	return recovery_resolve(setup, setup->procedure_config, err);
+}
+
 static int check(const struct setup *setup, struct err *err)
 {
 	const struct recovery_config *c = setup->procedure_config;
 	return recovery_check(setup, c, err) || base_model_check(setup, &c->base, err) ? -1 : 0;
+}
+
+static uint64_t content(const struct setup *setup)
+{
+	const struct recovery_config *c = setup->procedure_config;
+	return *c->base.source ? source_model_hash(c->base.source) : 0;
 }
 
 static int estimate(const struct setup *setup, struct cost *cost, struct err *err)
@@ -106,7 +122,9 @@ const struct procedure procedure_recover = {
         .version = 1,
         .config_bytes = sizeof(struct recovery_config),
         .options = options,
+        .resolve = resolve,
         .check = check,
+        .content = content,
         .estimate = estimate,
         .run = run,
 };

@@ -27,6 +27,7 @@ enum { NAMES_TEXT = 128 };
 struct recovery_config {
 	struct base_config base;
 	struct attn_conversion how;
+	double share, kv_share;
 	int n_calibration, n_train;
 	int steps, batch, warmup, schedule, rank_kept;
 	double lr, lr_floor, beta2, weight_decay, clip;
@@ -48,6 +49,10 @@ struct recovery {
 	void *keep_context;
 };
 
+// Turns kv_share into how.n_kv_head and share into the rank, the variant's d_select or, of whole keys, how.d_select;
+// both are 0 then. Rounded to what the conversion takes: the nearest rank, the smaller of two as near; the largest
+// number of heads that is not above and divides the model's. 0, or -1 with the sentence why there is none.
+int recovery_resolve(struct setup *setup, struct recovery_config *config, struct err *err);
 // 0, or -1 with the sentence why this cannot be done; the base itself is not looked at.
 int recovery_check(const struct setup *setup, const struct recovery_config *config, struct err *err);
 // 0 done, 1 tuning diverged (nothing is kept), 2 stopped as log->tick asked, with a checkpoint, -1 failed.

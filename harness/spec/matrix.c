@@ -39,6 +39,33 @@ const struct setting *matrix_setting(const struct matrix *m, enum section_id id,
 	return NULL;
 }
 
+// Sets one; it replaces an earlier setting of the same option.
+static int put_setting(struct matrix *m, const struct path *path, const struct node *key, const struct node *node)
+{
+	struct setting *before = (struct setting *)matrix_setting(m, path->section, path->key);
+	if (!before && m->n_setting == SETTINGS_MOST)
+		return node_fail(m->err, key, "more than %d settings", SETTINGS_MOST);
+	*(before ? before : &m->setting[m->n_setting++]) = (struct setting){*path, key, node};
+	return 0;
+}
+
+int matrix_override(struct matrix *m, const char *text, const struct node *node)
+{
+	struct node *key = arena_alloc(m->arena, sizeof(*key));
+	struct path path;
+	int n = 0;
+	*key = *node;
+	key->text = text;
+	if (path_read(m, key, "option", &path))
+		return -1;
+	for (int i = 0; i < m->n_axis; i++)
+		if (m->axis[i].path.section != path.section || strcmp(m->axis[i].path.key, path.key) != 0)
+			m->axis[n++] = m->axis[i];
+	m->n_axis = n;
+	sweep_sort(m);
+	return put_setting(m, &path, key, node);
+}
+
 int matrix_section(struct matrix *m, enum section_id id, const struct node *section)
 {
 	const char *name = section_name(id, m->procedure);
@@ -50,13 +77,9 @@ int matrix_section(struct matrix *m, enum section_id id, const struct node *sect
 			return node_fail(m->err, value,
 			        "'%s' in '%s' is %s, not a single value (axes go under 'sweep')", key->text, name,
 			        node_kind_text(value));
-		struct setting *before = (struct setting *)matrix_setting(m, id, key->text);
-		if (!before && m->n_setting == SETTINGS_MOST)
-			return node_fail(m->err, key, "more than %d settings", SETTINGS_MOST);
-		struct setting *setting = before ? before : &m->setting[m->n_setting++];
-		setting->path = (struct path){id, key->text, arena_printf(m->arena, "%s.%s", name, key->text)};
-		setting->node = value;
-		setting->key = key;
+		const struct path path = {id, key->text, arena_printf(m->arena, "%s.%s", name, key->text)};
+		if (put_setting(m, &path, key, value))
+			return -1;
 	}
 	return 0;
 }
@@ -91,11 +114,17 @@ static int find_candidates(struct matrix *m)
 		}
 		const struct axis *axis = matrix_axis(m, id, selector);
 		const struct setting *setting = matrix_setting(m, id, selector);
+		const struct value *silent = NULL; // a case that leaves the choice to the section
 		for (int k = 0; axis && k < axis->n_value; k++)
-			if (add_candidate(m, id, axis->value[k].text, axis->value[k].node))
+			if (!axis->value[k].text)
+				silent = &axis->value[k];
+			else if (add_candidate(m, id, axis->value[k].text, axis->value[k].node))
 				return -1;
-		if (axis)
+		if (axis && !silent)
 			continue;
+		if (silent && !setting)
+			return node_fail(m->err, silent->node,
+			        "neither this case nor section '%s' has '%s' (give it one)", name, axis->path.text);
 		if (!setting && !m->section[id])
 			return node_fail(
 			        m->err, m->root, "missing section '%s' (write '%s: {%s: ...}')", name, name, selector);
@@ -192,7 +221,7 @@ static int check_axis(const struct matrix *m, const struct axis *axis)
 	if (path_check(m, &axis->path, axis->node, "sweep path"))
 		return -1;
 	for (int k = 0; k < axis->n_value; k++)
-		if (value_check(m, &axis->path, &axis->value[k]))
+		if (axis->value[k].text && value_check(m, &axis->path, &axis->value[k]))
 			return -1;
 	return 0;
 }
@@ -224,7 +253,7 @@ int matrix_check(struct matrix *m)
 		const struct axis *axis = &m->axis[i];
 		if (check_axis(m, axis))
 			return -1;
-		if (!axis->is_zip)
+		if (axis->kind != AXIS_ZIP)
 			continue;
 		if (!first_zip)
 			first_zip = axis;

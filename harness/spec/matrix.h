@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-enum { SETTINGS_MOST = 256, AXES_MOST = 32, EXCLUDES_MOST = 256, CHOICES_MOST = 64, POINTS_MOST = 100000 };
+enum { SETTINGS_MOST = 256, AXES_MOST = 64, EXCLUDES_MOST = 256, CHOICES_MOST = 64, POINTS_MOST = 100000 };
 
 // "task.n_key": an option, or the choice itself when the key is the section's selector.
 struct path {
@@ -26,15 +26,21 @@ struct setting {
 };
 
 struct value {
-	const char *text;
-	const struct node *node; // the value, or the range it comes from
+	const char *text;        // NULL: this row of a list of cases does not say
+	const struct node *node; // the value, the range it comes from, or the case that does not say
 };
+
+// Axes of a product advance one by one, those of zip together, and so do those of each list of cases.
+enum axis_kind { AXIS_PRODUCT, AXIS_ZIP, AXIS_CASES };
 
 struct axis {
 	struct path path;
 	const struct node *node; // the key
 	const char *label;       // short name, unique among the axes
-	int is_zip;
+	enum axis_kind kind;
+	int list;                // AXIS_CASES: which of matrix.list
+	const struct node *from; // the `sweep:` section that it was read from
+	int digit;               // of the odometer (points.c), from 0; the last advances fastest
 	int n_value;
 	struct value *value;
 };
@@ -80,7 +86,9 @@ struct matrix {
 	const struct node *section[N_SECTION]; // the spec's own sections; NULL where left out
 	int n_setting, n_axis, n_exclude;
 	struct setting setting[SETTINGS_MOST];
-	struct axis axis[AXES_MOST]; // product axes, then zip axes
+	struct axis axis[AXES_MOST]; // product axes, then zip axes, then those of each list of cases
+	int n_list;
+	const char *list[AXES_MOST]; // names of the lists of cases, "" where there is none, in the order written
 	struct exclude exclude[EXCLUDES_MOST];
 	struct match match;
 	int n_candidate[N_SECTION];
@@ -91,6 +99,14 @@ struct matrix {
 int matrix_section(struct matrix *m, enum section_id id, const struct node *section);
 // Takes over a `sweep:` section; an axis replaces an earlier one of the same path, excludes add up.
 int sweep_read(struct matrix *m, const struct node *sweep);
+// Puts the axes in the order of the odometer and numbers its digits.
+void sweep_sort(struct matrix *m);
+// Adds one axis of a sweep; it replaces an axis of the same path that another sweep has.
+int axis_add(struct matrix *m, const struct axis *axis);
+// Takes over `cases:` of a sweep (cases.c); a list replaces an earlier sweep's of the same name.
+int cases_read(struct matrix *m, const struct node *sweep, const struct node *cases);
+// Refuses an axis with a value twice.
+int axis_refuse_repeats(struct matrix *m, const struct axis *axis);
 // A list of scalars or a range ({from, to, step} or {from, to, times}) as values. `what` names it in messages.
 int values_read(struct matrix *m, const struct node *node, const char *what, int *n_value, struct value **value);
 // Splits "task.n_key"; whether the key exists is known only when every choice is (path_check). `what` names it in
@@ -100,6 +116,8 @@ int path_read(struct matrix *m, const struct node *node, const char *what, struc
 int path_check(const struct matrix *m, const struct path *path, const struct node *node, const char *what);
 // Whether some candidate with that option takes the value.
 int value_check(const struct matrix *m, const struct path *path, const struct value *value);
+// Sets an option for every point: its axes are dropped. The node is the value and the place of messages about it.
+int matrix_override(struct matrix *m, const char *path, const struct node *node);
 // Looks every name and path up and tries every value on its option.
 int matrix_check(struct matrix *m);
 // The setting of a path, or NULL.

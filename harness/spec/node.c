@@ -23,6 +23,8 @@ int node_fail(struct err *err, const struct node *node, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
+	if (node->line == 0)
+		return err_set(err, "%s: %s", node->path, message);
 	return err_set(err, "%s:%d:%d: %s", node->path, node->line, node->column, message);
 }
 

@@ -17,7 +17,7 @@ enum node_kind { NODE_SCALAR, NODE_SEQUENCE, NODE_MAPPING };
 struct node {
 	enum node_kind kind;
 	const char *path;           // of the file, as the user named it
-	int line, column;           // from 1
+	int line, column;           // from 1; line 0: the whole is meant
 	const char *text;           // scalar: its value
 	int is_plain;               // scalar: written without quotes and not as a block
 	int n_child;                // sequence and mapping

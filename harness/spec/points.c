@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// From a checked matrix to points: every combination of product axes and zip rows, less what is excluded and what
-// comes out the same. The last axis advances fastest; rows of zip axes advance together, as one last axis.
+// From a checked matrix to points: every combination of product axes, zip rows and rows of each list of cases, less
+// what is excluded and what comes out the same. The last advances fastest.
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ struct draft {
 static const struct value *axis_value(const struct draft *d, int axis)
 {
 	const struct axis *a = &d->m->axis[axis];
-	return &a->value[d->digit[a->is_zip ? d->n_digit - 1 : axis]];
+	return &a->value[d->digit[a->digit]];
 }
 
 // Sets the odometer up and counts its positions; -1 when they are too many.
@@ -30,7 +30,7 @@ static long start(struct draft *d)
 	struct matrix *m = d->m;
 	long n = 1;
 	for (int i = 0; i < m->n_axis; i++) {
-		if (m->axis[i].is_zip && i > 0 && m->axis[i - 1].is_zip)
+		if (m->axis[i].digit < d->n_digit)
 			continue;
 		d->radix[d->n_digit++] = m->axis[i].n_value;
 		n *= m->axis[i].n_value;
@@ -67,7 +67,7 @@ static const char *chosen_name(const struct draft *d, enum section_id id)
 			return d->override[i].node->text;
 	for (int i = 0; i < d->m->n_axis; i++) {
 		const struct path *path = &d->m->axis[i].path;
-		if (path->section == id && strcmp(path->key, selector) == 0)
+		if (path->section == id && strcmp(path->key, selector) == 0 && axis_value(d, i)->text)
 			return axis_value(d, i)->text;
 	}
 	return matrix_setting(d->m, id, selector)->node->text;
@@ -105,6 +105,8 @@ static int apply_axes(struct draft *d, FILE *label)
 		const struct axis *axis = &d->m->axis[i];
 		const struct value *value = axis_value(d, i);
 		const struct choice *choice = &d->chosen[axis->path.section]->choice;
+		if (!value->text)
+			continue;
 		if (is_choice(&axis->path)) {
 			fprintf(label, "%s%s=%s", gap, axis->label, value->text);
 			gap = " ";
@@ -117,8 +119,8 @@ static int apply_axes(struct draft *d, FILE *label)
 			continue;
 		const struct option *option = option_find(choice->options, axis->path.key);
 		fprintf(label, "%s%s=", gap, axis->label);
-		if (option->type == OPTION_CHOICE)
-			fputs(value->text, label); // as in the spec, without quotes
+		if (option->type == OPTION_CHOICE || (option->type == OPTION_REAL && strchr(value->text, '/')))
+			fputs(value->text, label); // as in the spec, without quotes, 2/3
 		else
 			option_print(label, option, d->config[axis->path.section]);
 		gap = " ";
@@ -201,7 +203,7 @@ static const struct node *place_of(const struct draft *d, const char *message, e
 	const struct node *named = NULL;
 	size_t first = strlen(message), at;
 	for (int i = 0; i < m->n_axis; i++)
-		if ((at = word_at(message, m->axis[i].path.key)) < first) {
+		if (axis_value(d, i)->text && (at = word_at(message, m->axis[i].path.key)) < first) {
 			first = at;
 			named = axis_value(d, i)->node;
 		}
@@ -270,20 +272,54 @@ static int match(struct draft *d, struct spec_point *point)
 	return 0;
 }
 
+// A copy of a section's config.
+static void *config_copy(const struct draft *d, int id)
+{
+	const size_t bytes = d->chosen[id]->choice.config_bytes;
+	void *copy = arena_alloc(d->m->arena, bytes + 1); // + 1: a section may have no options
+	return memcpy(copy, d->config[id], bytes);
+}
+
+// "share=2/3 d_select=85": adds what the procedure has made of what was told in relation to the model.
+static void label_resolved(struct draft *d, void *const before[N_SECTION])
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *label = open_memstream(&text, &length);
+	if (!label)
+		die_no_memory(BUFSIZ);
+	fputs(d->label, label);
+	for (int id = SECTION_VARIANT; id < N_SECTION; id++)
+		for (const struct option *o = d->chosen[id]->choice.options; o && o->key; o++)
+			if (!option_equal(o, before[id], d->config[id]) && !option_is_initial(o, d->config[id])) {
+				fprintf(label, " %s=", o->key);
+				option_print(label, o, d->config[id]);
+			}
+	if (fclose(label))
+		die_no_memory(length);
+	d->label = arena_strdup(d->m->arena, text);
+	free(text);
+}
+
 static int finish(struct draft *d, struct spec_point *point)
 {
 	struct err cause = {0};
 	enum section_id blamed;
+	void *before[N_SECTION];
 	memset(point, 0, sizeof(*point));
 	put(d, &point->setup);
 	if (d->m->match.node && match(d, point))
 		return -1;
+	for (int id = 0; id < N_SECTION; id++)
+		before[id] = config_copy(d, id);
 	if (setup_check(&point->setup, &blamed, &cause)) {
 		const struct node *place = place_of(d, cause.message, blamed);
 		if (d->m->n_axis == 0)
 			return node_fail(d->m->err, place, "%s", cause.message);
 		return node_fail(d->m->err, place, "point '%s': %s", d->label, cause.message);
 	}
+	if (d->m->n_axis && point->setup.procedure->resolve)
+		label_resolved(d, before);
 	point->json = setup_json(&point->setup, d->m->arena);
 	setup_key(point->key, &point->setup, d->m->arena);
 	point->label = d->label;

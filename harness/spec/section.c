@@ -209,6 +209,9 @@ int setup_check(struct setup *setup, enum section_id *blamed, struct err *err)
 	*blamed = SECTION_MODEL;
 	if (model_config_resolve(setup->model, shape.n_vocab, shape.T, err))
 		return -1;
+	*blamed = SECTION_PROCEDURE;
+	if (setup->procedure->resolve && setup->procedure->resolve(setup, err))
+		return -1;
 	struct attn_dims dims = model_attn_dims(setup->model);
 	*blamed = SECTION_VARIANT;
 	if (setup->variant->check && setup->variant->check(&dims, setup->variant_config, err))

@@ -178,6 +178,9 @@ void setup_key(char key[HASH_TEXT], const struct setup *setup, struct arena *are
 	const unsigned long long content = setup->task->shape(setup->task_config).content_hash;
 	if (content)
 		text = arena_printf(arena, "%scontent=%016llx\n", text, content);
+	const unsigned long long read = setup->procedure->content ? setup->procedure->content(setup) : 0;
+	if (read)
+		text = arena_printf(arena, "%ssource=%016llx\n", text, read);
 	hash_hex(key, text, strlen(text));
 	arena_rewind(arena, mark);
 }

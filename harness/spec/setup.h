@@ -29,7 +29,8 @@ struct setup {
 char *setup_json(const struct setup *setup, struct arena *arena);
 // The reverse. 0, or -1 with the reason (an unknown name or key: the row is of a newer or older program).
 int setup_parse(struct setup *setup, const char *json, struct arena *arena, struct err *err);
-// Key of the point: hash of the canonical JSON, of a task's stored data, and the versions of task, procedure, variant
+// Key of the point: hash of the canonical JSON, of a task's stored data and of the weights that it begins with, and the
+// versions of task, procedure, variant
 // and kernels. Whatever changes results without changing the JSON raises its version, and stored points of before are
 // no longer these.
 void setup_key(char key[HASH_TEXT], const struct setup *setup, struct arena *arena);

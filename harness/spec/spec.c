@@ -240,7 +240,20 @@ static int find_procedure(struct matrix *m, const struct node *root)
 	return 0;
 }
 
-static int resolve(struct spec *spec, struct matrix *m, int n_seed)
+static int override_all(struct matrix *m, const struct spec_override *override, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct node *node = arena_zalloc(m->arena, sizeof(*node));
+		*node = (struct node){
+		        .kind = NODE_SCALAR, .path = override[i].place, .text = override[i].value, .is_plain = 1};
+		if (matrix_override(m, override[i].path, node))
+			return -1;
+	}
+	return 0;
+}
+
+static int resolve(
+        struct spec *spec, struct matrix *m, int n_seed, const struct spec_override *override, int n_override)
 {
 	const struct node *root = m->root, *scale, *seeds = node_find(root, "seeds");
 	if (find_procedure(m, root))
@@ -261,13 +274,20 @@ static int resolve(struct spec *spec, struct matrix *m, int n_seed)
 		return -1;
 	if (scale && node_find(scale, "seeds"))
 		seeds = node_find(scale, "seeds");
-	if (read_seeds(m, spec, seeds, n_seed) || matrix_check(m) || points_build(m, spec))
+	if (read_seeds(m, spec, seeds, n_seed) || override_all(m, override, n_override) || matrix_check(m) ||
+	        points_build(m, spec))
 		return -1;
 	spec->match_metric = match_metric_name(&m->match);
 	return read_view(spec, m->err);
 }
 
 int spec_load(struct spec *spec, const char *path, const char *scale, int n_seed, struct arena *arena, struct err *err)
+{
+	return spec_load_with(spec, path, scale, n_seed, NULL, 0, arena, err);
+}
+
+int spec_load_with(struct spec *spec, const char *path, const char *scale, int n_seed,
+        const struct spec_override *override, int n, struct arena *arena, struct err *err)
 {
 	memset(spec, 0, sizeof(*spec));
 	const char *const *known = scale_names;
@@ -288,7 +308,21 @@ int spec_load(struct spec *spec, const char *path, const char *scale, int n_seed
 	spec->arena = arena;
 	spec->path = arena_strdup(arena, path);
 	spec->scale = arena_strdup(arena, scale);
-	return resolve(spec, m, n_seed);
+	return resolve(spec, m, n_seed, override, n);
+}
+
+int spec_procedure(const struct procedure **procedure, const char *path, struct arena *arena, struct err *err)
+{
+	struct node *root;
+	char *text;
+	struct matrix *m = arena_zalloc(arena, sizeof(*m));
+	if (read_spec(&text, &root, path, arena, err))
+		return -1;
+	m->err = err;
+	if (find_procedure(m, root))
+		return -1;
+	*procedure = m->procedure;
+	return 0;
 }
 
 int spec_question(char **question, const char *path, struct arena *arena, struct err *err)

@@ -40,6 +40,18 @@ struct spec {
 // All checks run on every point (variant, task, procedure). 0, or -1 with the message.
 int spec_load(struct spec *spec, const char *path, const char *scale, int n_seed, struct arena *arena, struct err *err);
 
+// What stands above the spec: an option's value, or a choice, that counts for every point, swept or not.
+struct spec_override {
+	const char *path;  // "model.n_layer"
+	const char *value; // as a spec would spell it
+	const char *place; // what messages call the place where it was said: "--model models/gpt2"
+};
+// The same with n overrides.
+int spec_load_with(struct spec *spec, const char *path, const char *scale, int n_seed,
+        const struct spec_override *override, int n, struct arena *arena, struct err *err);
+
+// Only the procedure's name in the registry, without resolving the spec. 0, or -1 with the message.
+int spec_procedure(const struct procedure **procedure, const char *path, struct arena *arena, struct err *err);
 // Only what the spec asks, without resolving it: for lists of specs. 0, or -1 with the message.
 int spec_question(char **question, const char *path, struct arena *arena, struct err *err);
 

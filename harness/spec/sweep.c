@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The `sweep:` section: axes written as lists or ranges, crossed (product) or linked (zip), and excludes.
+// The `sweep:` section: axes written as lists or ranges, crossed (product) or linked (zip), and excludes. Lists of
+// cases are read in cases.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,7 @@ int values_read(struct matrix *m, const struct node *node, const char *what, int
 	return 0;
 }
 
-static int refuse_repeats(struct matrix *m, const struct axis *axis)
+int axis_refuse_repeats(struct matrix *m, const struct axis *axis)
 {
 	for (int i = 0; i < axis->n_value; i++)
 		for (int k = 0; k < i; k++)
@@ -124,28 +125,39 @@ struct axis *matrix_axis(struct matrix *m, enum section_id id, const char *key)
 	return NULL;
 }
 
-static int read_axes(struct matrix *m, const struct node *axes, int is_zip, const struct node *other)
+static const char *const kind_name[] = {"product", "zip", "cases"};
+
+int axis_add(struct matrix *m, const struct axis *axis)
 {
-	const char *what = is_zip ? "zip" : "product";
+	struct axis *before = matrix_axis(m, axis->path.section, axis->path.key);
+	if (before && before->from == axis->from && before->kind == axis->kind)
+		return node_fail(m->err, axis->node, "'%s' is in two lists of '%s' (give it once)", axis->path.text,
+		        kind_name[axis->kind]);
+	if (before && before->from == axis->from)
+		return node_fail(m->err, axis->node, "'%s' is in both '%s' and '%s' (give it once)", axis->path.text,
+		        kind_name[before->kind], kind_name[axis->kind]);
+	if (!before && m->n_axis == AXES_MOST)
+		return node_fail(m->err, axis->node, "more than %d axes", AXES_MOST);
+	*(before ? before : &m->axis[m->n_axis++]) = *axis;
+	return 0;
+}
+
+static int read_axes(struct matrix *m, const struct node *sweep, const struct node *axes, enum axis_kind kind)
+{
+	const char *what = kind_name[kind];
 	if (mapping_check(axes, what, m->err))
 		return -1;
 	if (axes->n_child == 0)
 		return node_fail(m->err, axes, "'%s' is empty (give it an axis or leave it out)", what);
 	for (int i = 0; i < axes->n_child; i++) {
-		struct axis axis = {.node = axes->key[i], .is_zip = is_zip};
-		if (path_read(m, axis.node, "sweep path", &axis.path))
+		struct axis axis = {.node = axes->key[i], .kind = kind, .from = sweep};
+		if (path_read(m, axis.node, "sweep path", &axis.path) ||
+		        values_read(m, axes->child[i], axis.path.text, &axis.n_value, &axis.value))
 			return -1;
-		if (other && node_find(other, axis.path.text))
-			return node_fail(m->err, axis.node, "'%s' is in both 'product' and 'zip' (give it once)",
-			        axis.path.text);
-		if (values_read(m, axes->child[i], axis.path.text, &axis.n_value, &axis.value))
+		if (kind == AXIS_PRODUCT && axis_refuse_repeats(m, &axis))
 			return -1;
-		if (!is_zip && refuse_repeats(m, &axis))
+		if (axis_add(m, &axis))
 			return -1;
-		struct axis *before = matrix_axis(m, axis.path.section, axis.path.key);
-		if (!before && m->n_axis == AXES_MOST)
-			return node_fail(m->err, axis.node, "more than %d axes", AXES_MOST);
-		*(before ? before : &m->axis[m->n_axis++]) = axis;
 	}
 	return 0;
 }
@@ -190,33 +202,46 @@ static int read_exclude(struct matrix *m, const struct node *node)
 
 // --- the section --------------------------------------------------------------------------------------------
 
-// Product axes before zip axes, each kind in the order it was written.
-static void sort_axes(struct matrix *m)
+static int axes_before(const struct axis *a, const struct axis *b)
 {
-	struct axis sorted[AXES_MOST];
-	int n = 0;
-	for (int is_zip = 0; is_zip < 2; is_zip++)
-		for (int i = 0; i < m->n_axis; i++)
-			if (m->axis[i].is_zip == is_zip)
-				sorted[n++] = m->axis[i];
-	memcpy(m->axis, sorted, (size_t)n * sizeof(sorted[0]));
+	return a->kind != b->kind ? a->kind < b->kind : a->kind == AXIS_CASES && a->list < b->list;
+}
+
+// Product axes, then zip axes, then lists of cases, each kind in the order it was written; and who advances with whom.
+void sweep_sort(struct matrix *m)
+{
+	for (int i = 1; i < m->n_axis; i++) {
+		const struct axis axis = m->axis[i];
+		int k = i;
+		for (; k > 0 && axes_before(&axis, &m->axis[k - 1]); k--)
+			m->axis[k] = m->axis[k - 1];
+		m->axis[k] = axis;
+	}
+	for (int i = 0; i < m->n_axis; i++) {
+		struct axis *axis = &m->axis[i];
+		const int is_alone = i == 0 || axis->kind == AXIS_PRODUCT || axes_before(axis - 1, axis);
+		axis->digit = i == 0 ? 0 : axis[-1].digit + is_alone;
+	}
 }
 
 int sweep_read(struct matrix *m, const struct node *sweep)
 {
-	static const char *const known[] = {"product", "zip", "exclude", NULL};
+	static const char *const known[] = {"product", "zip", "cases", "exclude", NULL};
 	if (mapping_check(sweep, "sweep", m->err) || keys_check(sweep, known, "sweep", m->err))
 		return -1;
 	const struct node *product = node_find(sweep, "product"), *zip = node_find(sweep, "zip");
-	const struct node *exclude = node_find(sweep, "exclude");
+	const struct node *cases = node_find(sweep, "cases"), *exclude = node_find(sweep, "exclude");
 	if (sweep->n_child == 0)
-		return node_fail(m->err, sweep, "'sweep' is empty (give it 'product' or 'zip', or leave it out)");
+		return node_fail(
+		        m->err, sweep, "'sweep' is empty (give it 'product', 'zip' or 'cases', or leave it out)");
 	m->sweep = sweep;
-	if (product && read_axes(m, product, 0, NULL))
+	if (product && read_axes(m, sweep, product, AXIS_PRODUCT))
 		return -1;
-	if (zip && read_axes(m, zip, 1, product))
+	if (zip && read_axes(m, sweep, zip, AXIS_ZIP))
 		return -1;
-	sort_axes(m);
+	if (cases && cases_read(m, sweep, cases))
+		return -1;
+	sweep_sort(m);
 	if (exclude && exclude->kind != NODE_SEQUENCE)
 		return node_fail(m->err, exclude, "'exclude' is %s, not a list", node_kind_text(exclude));
 	for (int i = 0; exclude && i < exclude->n_child; i++)

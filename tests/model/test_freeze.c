@@ -167,12 +167,26 @@ static void unknown_names_are_refused(void **state UNUSED)
 	assert_int_equal(model_train_only(m, "layer.0.w_q", &err), -1);
 }
 
+// One list of names is for models with biases and without.
+static void names_of_what_the_variant_can_have_are_passed_over(void **state UNUSED)
+{
+	struct err err = {0};
+	struct model *with = make_model("", "mha"), *without = make_model("bias=false", "mha");
+	assert_int_equal(model_train_only(with, "w_q b_q", &err), 0);
+	assert_int_equal(model_train_only(without, "w_q b_q", &err), 0);
+	for (int i = 0; i < without->n_param; i++)
+		assert_int_equal(!without->param[i].is_frozen, ends_with(without->param[i].name, "w_q"));
+	assert_int_equal(model_train_only(without, "b_q", &err), -1); // nothing would be trained
+	assert_non_null(strstr(err.message, "names none"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(trained_gradients_keep_their_bits),
 	        cmocka_unit_test(products_of_frozen_weights_are_left_out),
 	        cmocka_unit_test(unknown_names_are_refused),
+	        cmocka_unit_test(names_of_what_the_variant_can_have_are_passed_over),
 	};
 	return cmocka_run_group_tests_name("freeze", tests, setup, teardown);
 }

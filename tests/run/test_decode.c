@@ -115,7 +115,7 @@ static void a_point_refers_to_the_heads_of_its_family(void **state UNUSED)
 static const char small[] = "family: llama, n_layer: 2, d_model: 64, n_head: 4, n_kv_head: 2, d_ff: 96, n_vocab: 100, "
                             "n_ctx: 400";
 
-static const struct decode_place place = {&backend_cpu, &arena, &arena, 1};
+static const struct decode_place place = {&backend_cpu, &arena, &arena, 1, 0};
 
 static struct tape tape_of(void)
 {
@@ -232,7 +232,7 @@ static void the_gate_finds_a_wrong_decode(void **state UNUSED)
 		decode_arm_of(&arm, &setup, &shape, &arena);
 		assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, &place, &err), 0);
 		const double error = decode_arm_gate(&arm, &tape, 1, &place);
-		assert_true((error <= decode_arm_tolerance(&arm)) == !i);
+		assert_true((error <= decode_arm_tolerance(&arm, 0)) == !i);
 	}
 	tape_free(&tape);
 }

@@ -19,6 +19,8 @@ static char spec_path[sizeof(folder) + 16];
 static const char gpt2[] = "family: gpt2, d_model: 16, d_ff: 32, n_head: 4";
 static const char llama[] = "family: llama, d_model: 32, d_ff: 32, n_head: 4, n_kv_head: 2, tied_head: true";
 
+static int base_steps = 400;
+
 // base: the folder of base models below ours.
 static const struct setup *load(const char *model, const char *base, const char *variant, const char *more)
 {
@@ -30,10 +32,10 @@ static const struct setup *load(const char *model, const char *base, const char 
 	        "experiment: t\nquestion: does it?\nprocedure: recover\nseeds: [1]\n"
 	        "model: {%s, n_layer: 2, n_vocab: 0, n_ctx: 0}\nvariant: {%s}\n"
 	        "task: {name: text, corpus: file, path: %s/text, length: 16}\n"
-	        "recover: {base_folder: %s/%s, base_steps: 400, base_batch: 8, base_warmup: 20, base_lr: 0.01, n_test: "
+	        "recover: {base_folder: %s/%s, base_steps: %d, base_batch: 8, base_warmup: %d, base_lr: 0.01, n_test: "
 	        "40,\n"
 	        "  n_calibration: 16, n_validation: 16, batch: 4, lr: 0.001, lr_floor: 0.0001%s}\n",
-	        model, variant, folder, folder, base, more);
+	        model, variant, folder, folder, base, base_steps, base_steps / 20, more);
 	assert_int_equal(fclose(out), 0);
 	if (spec_load(spec, spec_path, "small", 0, &arena, &err))
 		fail_msg("%s", err.message);
@@ -175,6 +177,39 @@ static void a_stop_is_gone_on_from(void **state UNUSED)
 	run_log_release(&stopped);
 }
 
+static int stop_now(void *context UNUSED, double fraction UNUSED)
+{
+	return 1;
+}
+
+// The base model's own training is stopped after each of its three steps: it ends, since each time it goes on from its
+// own checkpoint, with the bits of one that was not stopped.
+static void a_base_model_is_gone_on_with(void **state UNUSED)
+{
+	char checkpoint[sizeof(folder) + 16], command[sizeof(folder) + 64];
+	struct err err = {0};
+	struct run_log through, stopped;
+	base_steps = 3;
+	const struct setup *setup = load(gpt2, "stopped", "name: factored_keys, d_select: 4", "");
+	snprintf(checkpoint, sizeof(checkpoint), "%s/run", folder);
+	snprintf(command, sizeof(command), "test -s %s/stopped/*.checkpoint", folder);
+	for (int step = 1; step <= 4; step++) {
+		run_log_init(&stopped);
+		stopped.checkpoint_path = checkpoint;
+		stopped.tick = stop_now;
+		const int status = setup->procedure->run(setup, 7, 1, &stopped, &err);
+		assert_int_equal(status, step <= 3 ? 2 : 0);
+		assert_int_equal(system(command) == 0, step <= 3);
+		if (step <= 3)
+			run_log_release(&stopped);
+	}
+	run(&through, load(gpt2, "through", "name: factored_keys, d_select: 4", ""), 1);
+	assert_same(&through, &stopped);
+	run_log_release(&through);
+	run_log_release(&stopped);
+	base_steps = 400;
+}
+
 static int make_text(void **state UNUSED)
 {
 	static const char *const word[] = {"the", "cat", "sat", "on", "a", "mat", "dog", "ran", "home", "again"};
@@ -209,6 +244,7 @@ int main(void)
 	        cmocka_unit_test(a_dense_product_is_tuned_and_cut_again),
 	        cmocka_unit_test(only_what_is_named_is_tuned),
 	        cmocka_unit_test(a_stop_is_gone_on_from),
+	        cmocka_unit_test(a_base_model_is_gone_on_with),
 	};
 	return cmocka_run_group_tests(tests, make_text, remove_folder);
 }

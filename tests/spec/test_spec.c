@@ -76,6 +76,48 @@ static void the_last_axis_advances_fastest(void **state UNUSED)
 	                     });
 }
 
+// The same points as lists of equal length spell them, in the same order.
+static void cases_are_the_rows_of_a_zip(void **state UNUSED)
+{
+	const struct spec zip = load("sweep:\n  product: {model.n_head: [1, 4]}\n"
+	                             "  zip:\n"
+	                             "    task.n_key: [2, 2, 8, 8, 8, 8]\n"
+	                             "    variant.name: [mha, thin_keys, mha, mha, thin_keys, thin_keys]\n"
+	                             "    variant.d_select_per_head: [1, 3, 1, 1, 2, 2]\n"
+	                             "    train.lr: [1e-3, 1e-3, 1e-3, 1e-2, 1e-3, 1e-2]\n",
+	        "small", 0);
+	const struct spec cases = load("sweep:\n  product: {model.n_head: [1, 4]}\n"
+	                               "  cases:\n"
+	                               "    - {task.n_key: 2, variant.name: mha}\n"
+	                               "    - {task.n_key: 2, variant.d_select_per_head: 3}\n"
+	                               "    - cases: [{variant.name: mha}, {variant.name: thin_keys}]\n"
+	                               "      task.n_key: 8\n"
+	                               "      train.lr: [1e-3, 1e-2]\n",
+	        "small", 0);
+	assert_int_equal(zip.n_point, 12);
+	assert_int_equal(cases.n_point, 12);
+	for (int i = 0; i < 12; i++)
+		assert_string_equal(cases.point[i].json, zip.point[i].json);
+}
+
+static void lists_of_cases_with_names_are_crossed(void **state UNUSED)
+{
+	const char text[] = "sweep:\n  cases:\n    keys: [{task.n_key: 2, task.n_pair: 2}, {task.n_key: 4}]\n"
+	                    "    rate: [{train.lr: [1e-3, 1e-2]}]\n"
+	                    "scales:\n  small: {}\n"
+	                    "  smoke: {sweep: {cases: {keys: [{task.n_key: 8}]}}}\n";
+	const struct spec small = load(text, "small", 0);
+	assert_labels(&small, (const char *const[]){
+	                              "n_key=2 n_pair=2 lr=0.001",
+	                              "n_key=2 n_pair=2 lr=0.01",
+	                              "n_key=4 lr=0.001",
+	                              "n_key=4 lr=0.01",
+	                              NULL,
+	                      });
+	const struct spec smoke = load(text, "smoke", 0);
+	assert_labels(&smoke, (const char *const[]){"n_key=8 lr=0.001", "n_key=8 lr=0.01", NULL});
+}
+
 static void an_axis_that_does_not_apply_is_left_out(void **state UNUSED)
 {
 	struct spec spec = load(
@@ -235,6 +277,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
 	        TEST(the_last_axis_advances_fastest),
+	        TEST(cases_are_the_rows_of_a_zip),
+	        TEST(lists_of_cases_with_names_are_crossed),
 	        TEST(an_axis_that_does_not_apply_is_left_out),
 	        TEST(a_range_ends_where_it_says),
 	        TEST(left_out_points_keep_their_reason),

@@ -68,15 +68,6 @@ static struct rows rows_at(enum dtype *dtype, const struct decode *d, const stru
 	return (struct rows){(unsigned char *)copy, row_bytes, n, columns, 0};
 }
 
-static void read_rows(
-        const struct decode *d, const struct stored *s, real *to, int b, int p0, int n, int from, int columns)
-{
-	enum dtype dtype;
-	const struct rows rows = rows_at(&dtype, d, s, to, b, p0, n, from, columns);
-	if (rows.at != (const unsigned char *)to)
-		d->kernels->copy[dtype](to, columns, &rows);
-}
-
 // Scores of the m vectors of key head g at positions p0..p0+n-1.
 static void score_tile(
         const struct decode *d, const struct workspace *space, const real *q, int b, int g, int p0, int n)
@@ -85,8 +76,9 @@ static void score_tile(
 	const struct stored *k = d->k;
 	const int from = g * s->d_qk;
 	if (k->turn) {
-		read_rows(d, k, space->copy, b, p0, n, from, s->d_qk);
-		turn_rows(space->copy, s->d_qk, n, &d->turn);
+		enum dtype dtype;
+		const struct rows as_kept = rows_at(&dtype, d, k, space->copy, b, p0, n, from, s->d_qk);
+		turn_rows(space->copy, s->d_qk, &as_kept, dtype, &d->turn, d->kernels);
 		const struct rows rows = {
 		        (unsigned char *)space->copy, s->d_qk * (ptrdiff_t)sizeof(real), n, s->d_qk, 0};
 		d->kernels->dot[DTYPE_F32](space->score, TILE, q, s->d_qk, d->m, &rows);

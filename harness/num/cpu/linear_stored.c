@@ -5,12 +5,17 @@
 #include "harness/num/cpu/rows.h"
 #include "harness/num/stored.h"
 
-// Bytes of weights that a thread takes at a time, and rows that are fetched ahead: what dot takes at once.
-enum { PIECE_BYTES = 1 << 17, AHEAD = 8 };
+// Rows that are fetched ahead: what dot takes at once.
+enum { AHEAD = 8 };
+// Bytes of weights that a thread takes at a time: the longer the stream, the faster memory is read, but there must be
+// pieces enough for threads to end together.
+static const ptrdiff_t piece_least = 1 << 17, piece_most = 4 << 20, pieces = 16;
 
 static int piece_rows(const struct linear_stored *l)
 {
-	const int n = (int)(PIECE_BYTES / l->w->row_bytes) / AHEAD * AHEAD;
+	ptrdiff_t bytes = l->n * l->w->row_bytes / pieces;
+	bytes = bytes < piece_least ? piece_least : bytes > piece_most ? piece_most : bytes;
+	const int n = (int)(bytes / l->w->row_bytes) / AHEAD * AHEAD;
 	return n < AHEAD ? AHEAD : n;
 }
 

@@ -27,6 +27,10 @@ struct row_kernels {
 	void (*sum[N_DTYPE])(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows);
 	// out (n, d) = rows
 	void (*copy[N_DTYPE])(real *out, ptrdiff_t ldo, const struct rows *rows);
+	// The same with numbers from + i and from + pairs + i of each row turned by its rotor (n, 2, pairs): cosines,
+	// then sines. from, pairs and d are multiples of 8.
+	void (*copy_turned[N_DTYPE])(
+	        real *out, ptrdiff_t ldo, const struct rows *rows, int from, int pairs, const real *rotor);
 };
 
 extern const struct row_kernels rows_portable;

@@ -37,9 +37,8 @@ __attribute__((always_inline)) static inline struct scale block_scale(const unsi
 	return s;
 }
 
-// Numbers 8 v .. 8 v + 7 of a block.
-__attribute__((always_inline)) static inline vec block_load(
-        const unsigned char *block, int v, struct scale s, const enum dtype type)
+// Numbers 8 v .. 8 v + 7 of a block; of q8 and q4 the whole numbers, without their scale.
+__attribute__((always_inline)) static inline vec block_numbers(const unsigned char *block, int v, const enum dtype type)
 {
 	if (type == DTYPE_F32)
 		return once(vec_load((const real *)(const void *)block + v * VEC));
@@ -51,12 +50,12 @@ __attribute__((always_inline)) static inline vec block_load(
 	}
 	if (type == DTYPE_Q8) {
 		const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(block + 2 + v * VEC));
-		return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)) * s.scale;
+		return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 	}
 	const __m256i pairs =
 	        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(block + 4 + v % 2 * VEC)));
 	const __m256i n = v < 2 ? _mm256_and_si256(pairs, _mm256_set1_epi32(15)) : _mm256_srli_epi32(pairs, 4);
-	return (vec)_mm256_cvtepi32_ps(n) * s.scale + s.least;
+	return (vec)_mm256_cvtepi32_ps(n);
 }
 
 // n of at most 8 numbers from number p of a row on, zeros after them; types without scales.
@@ -67,7 +66,7 @@ __attribute__((always_inline)) static inline vec load_part(
 	if (type == DTYPE_F32)
 		return vec_load_first((const real *)(const void *)row + p, n);
 	memcpy(half, row + (ptrdiff_t)p * 2, (size_t)n * sizeof(*half));
-	return block_load((const unsigned char *)half, 0, (struct scale){{0}}, type);
+	return block_numbers((const unsigned char *)half, 0, type);
 }
 
 #include "harness/num/cpu/rows_template.inc"

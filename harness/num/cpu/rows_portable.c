@@ -12,7 +12,7 @@ static inline vec once(vec x)
 }
 
 struct scale {
-	float scale, least;
+	vec scale, least;
 };
 
 static inline uint16_t half_at(const unsigned char *from)
@@ -24,17 +24,16 @@ static inline uint16_t half_at(const unsigned char *from)
 
 __attribute__((always_inline)) static inline struct scale block_scale(const unsigned char *block, const enum dtype type)
 {
-	struct scale s = {0, 0};
+	struct scale s = {{0}};
 	if (type == DTYPE_Q8 || type == DTYPE_Q4)
-		s.scale = float_of_half(half_at(block));
+		s.scale = vec_set(float_of_half(half_at(block)));
 	if (type == DTYPE_Q4)
-		s.least = float_of_half(half_at(block + 2));
+		s.least = vec_set(float_of_half(half_at(block + 2)));
 	return s;
 }
 
-// Numbers 8 v .. 8 v + 7 of a block.
-__attribute__((always_inline)) static inline vec block_load(
-        const unsigned char *block, int v, struct scale s, const enum dtype type)
+// Numbers 8 v .. 8 v + 7 of a block; of q8 and q4 the whole numbers, without their scale.
+__attribute__((always_inline)) static inline vec block_numbers(const unsigned char *block, int v, const enum dtype type)
 {
 	vec x = {0};
 	for (int i = 0; i < VEC; i++) {
@@ -46,11 +45,11 @@ __attribute__((always_inline)) static inline vec block_load(
 		else if (type == DTYPE_BF16)
 			x[i] = float_of_bits((uint32_t)half_at(block + 2 * at) << 16);
 		else if (type == DTYPE_Q8)
-			x[i] = s.scale * (float)(signed char)block[2 + at];
+			x[i] = (float)(signed char)block[2 + at];
 		else if (v < 2)
-			x[i] = s.least + s.scale * (float)(block[4 + at] & 15);
+			x[i] = (float)(block[4 + at] & 15);
 		else
-			x[i] = s.least + s.scale * (float)(block[4 + at - 16] >> 4);
+			x[i] = (float)(block[4 + at - 16] >> 4);
 	}
 	return x;
 }
@@ -63,7 +62,7 @@ __attribute__((always_inline)) static inline vec load_part(
 	if (type == DTYPE_F32)
 		return vec_load_first((const real *)(const void *)row + p, n);
 	memcpy(half, row + (ptrdiff_t)p * 2, (size_t)n * 2);
-	return block_load(half, 0, (struct scale){0, 0}, type);
+	return block_numbers(half, 0, type);
 }
 
 #include "harness/num/cpu/rows_template.inc"

@@ -5,20 +5,20 @@
 #ifndef KVLAB_NUM_CPU_TURN_H
 #define KVLAB_NUM_CPU_TURN_H
 #include "harness/num/backend.h"
+#include "harness/num/cpu/rows.h"
 
-struct rotor {
-	double c, s; // cosine and sine
-};
 struct turn_table {
 	const struct rope *rope;
-	real *rest;         // (DTYPE_BLOCK, 2, n_rotary / 2): cosines, then sines
-	struct rotor *tile; // (n_tile, n_rotary / 2): of each tile's first position
+	// Rotors of n_rotary / 2 pairs: cosines, then sines.
+	real *rest; // (DTYPE_BLOCK, 2, n_rotary / 2)
+	real *tile; // (n_tile, 2, n_rotary / 2): of each tile's first position
 };
 
 // Tables for n_tile tiles, memory from arena.
 void turn_prepare(struct turn_table *table, const struct rope *rope, int n_tile, struct arena *arena);
-// One head of n rows (n, ld), the first at the start of a tile.
-void turn_rows(real *x, ptrdiff_t ld, int n, const struct turn_table *table);
+// One head of rows, the first at the start of a tile, to x (rows->n, ld).
+void turn_rows(real *x, ptrdiff_t ld, const struct rows *rows, enum dtype dtype, const struct turn_table *table,
+        const struct row_kernels *kernels);
 // Vectors (m, ld) turned back by the tile's first position.
 void turn_back(real *x, ptrdiff_t ld, int m, const struct turn_table *table, int tile);
 

@@ -10,8 +10,7 @@ struct cuda cuda;
 
 void cuda_fault(const char *what, const char *cause)
 {
-	fprintf(stderr, "kvlab: the CUDA device failed at %s: %s\n", what, cause);
-	abort();
+	die("the CUDA device failed at %s: %s", what, cause);
 }
 
 int cuda_start(struct err *err)
