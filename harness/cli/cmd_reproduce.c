@@ -104,8 +104,8 @@ static int reproduce(struct store *store, long long id, int n_thread, struct are
 	printf("run %lld: %s, seed %llu, stored as %s\n", id, stored.run.label, (unsigned long long)stored.run.seed,
 	        run_state_name(stored.state));
 	if (strcmp(key, stored.run.key))
-		printf("the task, the procedure, the variant or the kernels have another version since: other results "
-		       "are expected\n");
+		printf("the task, the procedure, the variant or the kernels have another version since, or the text or "
+		       "the model that it began with is another: other results are expected\n");
 
 	struct progress bar;
 	struct run_log log;

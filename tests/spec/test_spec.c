@@ -118,6 +118,57 @@ static void lists_of_cases_with_names_are_crossed(void **state UNUSED)
 	assert_labels(&smoke, (const char *const[]){"n_key=8 lr=0.001", "n_key=8 lr=0.01", NULL});
 }
 
+static int load_with(struct spec *spec, const char *option, const char *value, struct err *err)
+{
+	const struct spec_override override = {option, value, "--here"};
+	write_file(path, head,
+	        "train: {steps: 7}\n"
+	        "sweep:\n  product: {task.n_key: [2, 4]}\n  zip: {train.lr: [1e-3, 1e-2], model.d_ff: [8, 16]}\n"
+	        "  cases: [{variant.name: mha}, {variant.d_select_per_head: [1, 2], train.steps: 9}]\n");
+	return spec_load_with(spec, path, "small", 0, &override, 1, &arena, err);
+}
+
+// What is said above the spec counts for every point, whatever it is there: a setting, an axis, part of a case.
+static void an_override_counts_for_every_point(void **state UNUSED)
+{
+	static const struct {
+		const char *option, *value, *json;
+		int n_point;
+	} rows[] = {
+	        {"model.n_layer", "3", "\"n_layer\":3,", 12},
+	        {"task.n_key", "8", "\"n_key\":8,", 6},
+	        {"train.lr", "0.5", "\"lr\":0.5,", 12},
+	        {"train.steps", "11", "\"steps\":11,", 12},
+	        {"variant.name", "thin_keys", "\"name\":\"thin_keys\"", 12},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct spec spec;
+		struct err err = {0};
+		if (load_with(&spec, rows[i].option, rows[i].value, &err))
+			fail_msg("%s", err.message);
+		assert_int_equal(spec.n_point, rows[i].n_point);
+		for (int p = 0; p < spec.n_point; p++)
+			assert_non_null(strstr(spec.point[p].json, rows[i].json));
+	}
+}
+
+static void an_override_is_checked_and_named_by_its_place(void **state UNUSED)
+{
+	static const char *const rows[][3] = {
+	        {"model.n_layers", "3", "--here: unknown key 'n_layers' in 'model' (did you mean 'n_layer'?)"},
+	        {"modell.n_layer", "3",
+	                "--here: option 'modell.n_layer' does not exist (did you mean 'model.n_layer'?)"},
+	        {"model.n_layer", "many", "--here: n_layer: 'many' is not an integer"},
+	        {"variant.name", "mhaa", "--here: unknown variant 'mhaa' (did you mean 'mha'?)"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct spec spec;
+		struct err err = {0};
+		assert_int_equal(load_with(&spec, rows[i][0], rows[i][1], &err), -1);
+		assert_string_equal(err.message, rows[i][2]);
+	}
+}
+
 static void an_axis_that_does_not_apply_is_left_out(void **state UNUSED)
 {
 	struct spec spec = load(
@@ -279,6 +330,8 @@ int main(void)
 	        TEST(the_last_axis_advances_fastest),
 	        TEST(cases_are_the_rows_of_a_zip),
 	        TEST(lists_of_cases_with_names_are_crossed),
+	        TEST(an_override_counts_for_every_point),
+	        TEST(an_override_is_checked_and_named_by_its_place),
 	        TEST(an_axis_that_does_not_apply_is_left_out),
 	        TEST(a_range_ends_where_it_says),
 	        TEST(left_out_points_keep_their_reason),
