@@ -89,13 +89,34 @@ flags := -std=gnu11 -g $(optimise) $(if $(MARCH),-march=$(MARCH)) -ffp-contract=
 	-fno-trapping-math -fopenmp -D_GNU_SOURCE $(warnings) $(if $(DEV),$(dev_warnings)) $(CFLAGS)
 # Generated files are included as "generated/<name>.inc".
 compile = $(CC) $(flags) -ffile-prefix-map=$(CURDIR)=. -I. -I$(out) $(LIB_CFLAGS) -MMD -MP -c -o $@
-link = $(CC) $(flags) -o $@
+link = $(CC) $(flags) -rdynamic -o $@
+
+# --- CUDA: a plugin beside the program, built where nvcc is found --------------------------------------------------
+# It takes the program's own functions from the program that loads it, hence -rdynamic there. CUDA= turns it off.
+# The emulated one is the same sources as C++ against tests/emulate, for tests on machines without a device. It has
+# its own traps (alignment, bounds) and is left out of SAN builds, whose runtime does not follow its fibers.
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA ?= $(if $(SAN),,$(NVCC))
+CXX_EMULATE ?= $(if $(SAN),,$(shell command -v g++ 2>/dev/null))
+kernels := $(sort $(wildcard harness/num/cuda/*.cu))
+emulator := $(sort $(wildcard tests/emulate/*.cpp tests/emulate/*.cu))
+cuda_headers := $(wildcard harness/num/cuda/*.cuh harness/num/cuda/*/*.cuh tests/emulate/*.cuh tests/emulate/*.h)
+emulated_sources := $(filter-out harness/num/cuda/matmul.cu,$(kernels)) $(emulator)
+cuda_plugin := $(if $(CUDA),$(out)/kvlab_cuda.so)
+emulated_plugin := $(if $(CXX_EMULATE),$(out)/kvlab_cuda_emulated.so)
+cuda_folder := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+cuda_library_folder := $(firstword $(wildcard $(cuda_folder)/lib64 $(cuda_folder)/lib /usr/lib/x86_64-linux-gnu))
+nvcc_flags := -std=c++20 -O3 -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90 \
+	-Xcompiler -fPIC,-fvisibility=hidden $(if $(DEV),-Werror all-warnings -Xcompiler -Wall$(comma)-Werror)
+emulate_flags := -std=c++20 -g -O2 $(if $(MARCH),-march=$(MARCH)) -ffp-contract=fast -fPIC -fvisibility=hidden \
+	-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error -Wall -Wextra -Wno-missing-field-initializers -Wno-unknown-pragmas \
+	$(if $(DEV),-Werror) -Itests/emulate -I.
 
 # --- what to build ---------------------------------------------------------------------------------------------
 .PHONY: all tests
-all: $(out)/kvlab $(if $(filter release,$(config)),build/kvlab) ## build build/kvlab (the default)
+all: $(out)/kvlab $(cuda_plugin) $(if $(filter release,$(config)),build/kvlab) ## build build/kvlab (the default)
 
-tests: $(out)/kvlab $(test_programs) $(grad_programs) ## build all test programs
+tests: $(out)/kvlab $(test_programs) $(grad_programs) $(cuda_plugin) $(emulated_plugin) ## build all test programs
 
 build/kvlab: build/release/kvlab
 	$(Q)ln -sf release/kvlab $@
@@ -135,6 +156,24 @@ $(out)/%.o: %.c $(out)/flags
 $(out)/build_info.o: $(out)/build_info.c $(out)/flags
 	$(Q)$(compile) $<
 
+$(out)/cuda/%.o: %.cu $(out)/cuda/flags
+	$(call say,NVCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CUDA) $(nvcc_flags) -Iharness/num/cuda/native -I. -MMD -MP -c -o $@ $<
+
+$(out)/kvlab_cuda.so: $(patsubst %.cu,$(out)/cuda/%.o,$(kernels))
+	$(call say,LINK,$@)
+	$(Q)$(CUDA) -shared -o $@ $^ -L$(cuda_library_folder) -lcublasLt -Xlinker -rpath,$(cuda_library_folder)
+
+$(out)/emulated/%.o: % $(out)/emulated/flags
+	$(call say,CXX,'$< (emulated)')
+	@mkdir -p $(@D)
+	$(Q)$(CXX_EMULATE) $(emulate_flags) -MMD -MP -x c++ -c -o $@ $<
+
+$(out)/kvlab_cuda_emulated.so: $(patsubst %,$(out)/emulated/%.o,$(emulated_sources))
+	$(call say,LINK,$@)
+	$(Q)$(CXX_EMULATE) -shared -o $@ $^
+
 .SECONDARY:
 -include $(shell find $(out) -name '*.d' 2>/dev/null)
 
@@ -150,6 +189,10 @@ quote = '$(subst ','\'',$(1))'
 
 $(out)/flags: FORCE
 	$(call filechk,$(call quote,$(shell $(CC) -dumpfullversion) $(CC) $(flags) $(LIB_CFLAGS)))
+$(out)/cuda/flags: FORCE
+	$(call filechk,$(call quote,$(CUDA) $(nvcc_flags) $(kernels)))
+$(out)/emulated/flags: FORCE
+	$(call filechk,$(call quote,$(CXX_EMULATE) $(emulate_flags) $(emulated_sources)))
 $(out)/object_list: FORCE
 	$(call filechk,$(call quote,$(library) $(helpers)))
 
@@ -243,7 +286,7 @@ check-headers: ## every header compiles alone, as C and as C++
 check-format: ## clang-format finds nothing to change
 	@tests/check_format
 format: ## clang-format everything in place
-	@clang-format -i $(sources) $(headers) $(test_sources)
+	@clang-format -i $(sources) $(headers) $(test_sources) $(kernels) $(emulator) $(cuda_headers)
 
 # --- the rest --------------------------------------------------------------------------------------------------
 .PHONY: deps clean help

@@ -46,25 +46,27 @@ static int streams(const struct attn_dims *d, const void *config, struct stream_
 	return attn_qkv_streams(d, ((const struct key_channels *)config)->d_keep, table);
 }
 
-// Of weights kept in another type; the memory is that of one row.
-static const real *row_in_reals(const struct attn *a, const struct tensor *w, int row)
+struct map { // where the host can read it, as reals
+	const real *w, *b;
+	int C;
+};
+
+static struct map map_of(const struct attn *a, int w_at, int b_at)
 {
-	const struct arena_mark mark = arena_mark(a->tape->scratch);
-	real *x = arena_alloc(a->tape->scratch, (size_t)w->C * sizeof(real));
-	op_read_rows(a->tape, x, w, row, 1);
-	arena_rewind(a->tape->scratch, mark);
-	return x;
+	if (a->tape->mode == TAPE_COUNT)
+		return (struct map){0};
+	const struct tensor *w = op_reals(a->tape, a->param[w_at]), *b = a->param[b_at];
+	return (struct map){tensor_on_host(a->tape, w), b ? tensor_on_host(a->tape, b) : NULL, w->C};
 }
 
-static double length(const struct attn *a, int w_at, int b_at, int row)
+static double length(const struct map *m, int row)
 {
-	const struct tensor *w = a->param[w_at], *b = a->param[b_at];
-	const real *x = w->x ? w->x + row * w->t_stride : row_in_reals(a, w, row);
-	double part[8] = {0}, sum = b ? (double)b->x[row] * (double)b->x[row] : 0; // parts: as fast as memory
-	for (int i = 0; i + 8 <= w->C; i += 8)
+	const real *x = m->w + (ptrdiff_t)row * m->C;
+	double part[8] = {0}, sum = m->b ? (double)m->b[row] * (double)m->b[row] : 0; // parts: as fast as memory
+	for (int i = 0; i + 8 <= m->C; i += 8)
 		for (int j = 0; j < 8; j++)
 			part[j] += (double)x[i + j] * (double)x[i + j];
-	for (int i = w->C / 8 * 8; i < w->C; i++)
+	for (int i = m->C / 8 * 8; i < m->C; i++)
 		sum += (double)x[i] * (double)x[i];
 	for (int j = 0; j < 8; j++)
 		sum += part[j];
@@ -75,24 +77,22 @@ static double length(const struct attn *a, int w_at, int b_at, int row)
 static int partner(const struct attn_dims *d, int c)
 {
 	const int half = d->n_rotary / 2;
-	if (!d->n_rotary)
-		return c;
 	if (d->rope_halves && c < d->n_rotary)
 		return c < half ? c + half : c - half;
-	return c ^ 1;
+	return d->n_rotary ? c ^ 1 : c;
 }
 
 // channel (d_keep): those that key head g keeps, in ascending order.
-static void choose(const struct attn *a, int g, int d_keep, int *channel)
+static void choose(const struct attn *a, const struct map *map, int g, int d_keep, int *channel)
 {
 	const struct attn_dims *d = a->dims;
 	const int d_head = d->d_head, n_group = d->n_head / d->n_kv_head;
 	double *score = arena_zalloc(a->tape->step, (size_t)d_head * sizeof(*score));
 	char *is_kept = arena_zalloc(a->tape->step, (size_t)d_head);
 	for (int c = 0; c < d_head && a->tape->mode != TAPE_COUNT; c++) {
-		const double k = length(a, QKV_W_K, QKV_B_K, g * d_head + c);
+		const double k = length(&map[QKV_W_K], g * d_head + c);
 		for (int h = g * n_group; h < (g + 1) * n_group; h++)
-			score[c] += k * length(a, QKV_W_Q, QKV_B_Q, h * d_head + c);
+			score[c] += k * length(&map[QKV_W_Q], h * d_head + c);
 	}
 	for (int n = 0; n < d_keep;) {
 		int best = -1;
@@ -117,8 +117,9 @@ static struct tensor *forward(struct attn *a)
 	const int d_keep = ((const struct key_channels *)a->config)->d_keep, n = d->n_kv_head, n_group = d->n_head / n;
 	int *of_k = arena_alloc(a->tape->step, (size_t)(n * d_keep) * sizeof(int));
 	int *of_q = arena_alloc(a->tape->step, (size_t)(d->n_head * d_keep) * sizeof(int));
+	const struct map map[] = {[QKV_W_Q] = map_of(a, QKV_W_Q, QKV_B_Q), [QKV_W_K] = map_of(a, QKV_W_K, QKV_B_K)};
 	for (int g = 0; g < n; g++)
-		choose(a, g, d_keep, of_k + g * d_keep);
+		choose(a, map, g, d_keep, of_k + g * d_keep);
 	for (int j = 0; j < d->n_head * d_keep; j++)
 		of_q[j] = j / d_keep * d->d_head + of_k[j / d_keep / n_group * d_keep + j % d_keep];
 	for (int j = 0; j < n * d_keep; j++)

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -10,9 +11,13 @@
 
 enum { ALIGNMENT = 64, PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
+// The system's chunks begin with their own header. Memory of a source may be out of the host's reach: its headers lie
+// apart.
 struct arena_chunk {
 	struct arena_chunk *next;
-	size_t size, offset; // offset counts from the chunk's own address
+	char *base;
+	size_t size, start,
+	        offset; // of the memory at base: what may be handed out begins at start, what is free at offset
 };
 
 static size_t round_up(size_t n, size_t to)
@@ -26,18 +31,41 @@ void arena_init(struct arena *arena, size_t chunk_bytes)
 	arena->chunk_bytes = chunk_bytes;
 }
 
-static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
+void arena_init_from(struct arena *arena, size_t chunk_bytes, const struct memory_source *source)
 {
-	size_t size = bytes > arena->chunk_bytes ? bytes : arena->chunk_bytes;
-	size = round_up(size, size >= HUGE_PAGE ? HUGE_PAGE : PAGE);
+	arena_init(arena, chunk_bytes);
+	arena->source = source;
+}
+
+static struct arena_chunk *chunk_of_system(size_t size)
+{
 	struct arena_chunk *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (chunk == MAP_FAILED)
 		die_no_memory(size);
 	if (size >= HUGE_PAGE)
 		(void)madvise(chunk, size, MADV_HUGEPAGE); // a hint: correct without it
+	chunk->base = (char *)chunk;
+	chunk->start = round_up(sizeof(*chunk), ALIGNMENT);
+	return chunk;
+}
+
+static struct arena_chunk *chunk_of_source(const struct memory_source *source, size_t size)
+{
+	struct arena_chunk *chunk = calloc(1, sizeof(*chunk));
+	if (!chunk)
+		die_no_memory(sizeof(*chunk));
+	chunk->base = source->take(size);
+	return chunk;
+}
+
+static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
+{
+	size_t size = bytes > arena->chunk_bytes ? bytes : arena->chunk_bytes;
+	size = round_up(size, size >= HUGE_PAGE ? HUGE_PAGE : PAGE);
+	struct arena_chunk *chunk = arena->source ? chunk_of_source(arena->source, size) : chunk_of_system(size);
 	chunk->next = NULL;
 	chunk->size = size;
-	chunk->offset = round_up(sizeof(*chunk), ALIGNMENT);
+	chunk->offset = chunk->start;
 	arena->allocated_bytes += size;
 	arena->n_grow++;
 	return chunk;
@@ -54,7 +82,7 @@ void *arena_alloc(struct arena *arena, size_t bytes)
 		chunk = *next;
 		arena->current = chunk;
 	}
-	void *memory = (char *)chunk + chunk->offset;
+	void *memory = chunk->base + chunk->offset;
 	chunk->offset += bytes;
 	arena->used_bytes += bytes;
 	if (arena->used_bytes > arena->peak_bytes)
@@ -62,15 +90,23 @@ void *arena_alloc(struct arena *arena, size_t bytes)
 	return memory;
 }
 
+// For who writes to it at once.
+static void *alloc_here(struct arena *arena, size_t bytes)
+{
+	if (arena->source)
+		BUG("the host writes to memory that is not its own");
+	return arena_alloc(arena, bytes);
+}
+
 void *arena_zalloc(struct arena *arena, size_t bytes)
 {
-	return memset(arena_alloc(arena, bytes), 0, bytes);
+	return memset(alloc_here(arena, bytes), 0, bytes);
 }
 
 char *arena_strdup(struct arena *arena, const char *text)
 {
 	size_t bytes = strlen(text) + 1;
-	return memcpy(arena_alloc(arena, bytes), text, bytes);
+	return memcpy(alloc_here(arena, bytes), text, bytes);
 }
 
 char *arena_printf(struct arena *arena, const char *format, ...)
@@ -80,7 +116,7 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	va_copy(again, args);
 	int n = vsnprintf(NULL, 0, format, args);
 	va_end(args);
-	char *text = arena_alloc(arena, (size_t)n + 1);
+	char *text = alloc_here(arena, (size_t)n + 1);
 	vsnprintf(text, (size_t)n + 1, format, again);
 	va_end(again);
 	return text;
@@ -94,10 +130,9 @@ struct arena_mark arena_mark(const struct arena *arena)
 
 void arena_rewind(struct arena *arena, struct arena_mark mark)
 {
-	const size_t start = round_up(sizeof(struct arena_chunk), ALIGNMENT);
 	struct arena_chunk *after = mark.chunk ? mark.chunk->next : arena->first;
 	for (struct arena_chunk *chunk = after; chunk; chunk = chunk->next)
-		chunk->offset = start;
+		chunk->offset = chunk->start;
 	if (mark.chunk)
 		mark.chunk->offset = mark.offset;
 	arena->current = mark.chunk ? mark.chunk : arena->first;
@@ -106,9 +141,11 @@ void arena_rewind(struct arena *arena, struct arena_mark mark)
 
 void arena_touch(struct arena *arena)
 {
+	if (arena->source)
+		BUG("the host touches memory that is not its own");
 	for (struct arena_chunk *chunk = arena->first; chunk; chunk = chunk->next)
 		for (size_t at = 0; at < chunk->offset; at += PAGE) {
-			volatile char *byte = (char *)chunk + at;
+			volatile char *byte = chunk->base + at;
 			*byte = *byte;
 		}
 }
@@ -122,8 +159,13 @@ void arena_release(struct arena *arena)
 {
 	for (struct arena_chunk *chunk = arena->first; chunk;) {
 		struct arena_chunk *next = chunk->next;
-		munmap(chunk, chunk->size);
+		if (arena->source) {
+			arena->source->give(chunk->base, chunk->size);
+			free(chunk);
+		} else {
+			munmap(chunk, chunk->size);
+		}
 		chunk = next;
 	}
-	arena_init(arena, arena->chunk_bytes);
+	arena_init_from(arena, arena->chunk_bytes, arena->source);
 }

@@ -70,21 +70,31 @@ void bug_at(const char *file, int line, const char *format, ...)
 	abort();
 }
 
-static void (*no_memory_hook)(void *context, unsigned long long bytes);
-static void *no_memory_context;
+static void (*death_hook)(void *context, const char *message);
+static void *death_context;
 
-void on_no_memory(void (*hook)(void *context, unsigned long long bytes), void *context)
+void on_death(void (*hook)(void *context, const char *message), void *context)
 {
-	no_memory_hook = hook;
-	no_memory_context = context;
+	death_hook = hook;
+	death_context = context;
+}
+
+void die(const char *format, ...)
+{
+	void (*hook)(void *, const char *) = death_hook;
+	char message[512];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	death_hook = NULL; // once: it may die of the same
+	if (hook)
+		hook(death_context, message);
+	fprintf(stderr, "kvlab: %s\n", message);
+	abort();
 }
 
 void die_no_memory(unsigned long long bytes)
 {
-	void (*hook)(void *, unsigned long long) = no_memory_hook;
-	no_memory_hook = NULL; // once: it may need memory itself
-	if (hook)
-		hook(no_memory_context, bytes);
-	fprintf(stderr, "kvlab: out of memory: %llu bytes could not be had\n", bytes);
-	abort();
+	die("out of memory: %.1f GiB more were asked for (make the point smaller)", (double)bytes / 1073741824);
 }

@@ -31,10 +31,12 @@ void err_clear(struct err *err);
 
 void bug_at(const char *file, int line, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
 #define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
-// Prints "out of memory" with the size asked for and aborts: memory is planned before a run, never found missing in it.
+// What leaves this process nothing to go on with, a device that has failed: prints the sentence and aborts.
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+// The same with the size asked for: memory is planned before a run, never found missing in it.
 void die_no_memory(unsigned long long bytes) __attribute__((noreturn));
-// Called by die_no_memory first, from whichever thread it is, so that what is lost can be recorded; NULL: nobody.
-void on_no_memory(void (*hook)(void *context, unsigned long long bytes), void *context);
+// Called by both first, from whichever thread it is, so that what is lost can be recorded; NULL: nobody.
+void on_death(void (*hook)(void *context, const char *message), void *context);
 
 #ifdef __cplusplus
 }

@@ -44,16 +44,17 @@ static void run_prefill(void *arg)
 
 static void print_step(const struct arm *arm, const struct step_arm *a, double target, double fma_rate)
 {
+	const struct stored *weights = a->engine->model.head->stored;
 	const struct engine_cost cost = engine_count(a->engine, a->cache, a->depth);
 	const double bytes = cost.weight_bytes + cost.cache_bytes;
 	const double ceiling = fmin(1, bytes * arm->median / arm->worth_median / (cost.flops / fma_rate));
 	printf("  %-5s depth %4d  batch %d   %8.2f ms [%.2f, %.2f] n %ld%s  %7.2f tok/s  %7.1f MB weights %7.1f MB "
 	       "cache "
 	       " %5.1f GB/s   %.2f [%.2f, %.2f] of the bandwidth, ceiling %.2f",
-	        dtype_name[a->engine->config.weights], a->depth, a->cache->B, arm->median * 1e3, arm->lo * 1e3,
-	        arm->hi * 1e3, arm->n, arm->is_reached ? "" : " (2 % not reached)", a->cache->B / arm->median,
-	        cost.weight_bytes / 1e6, cost.cache_bytes / 1e6, bytes / arm->median / 1e9, bytes / arm->worth_median,
-	        bytes / arm->worth_hi, bytes / arm->worth_lo, ceiling);
+	        dtype_name[weights ? weights->dtype : DTYPE_F32], a->depth, a->cache->B, arm->median * 1e3,
+	        arm->lo * 1e3, arm->hi * 1e3, arm->n, arm->is_reached ? "" : " (2 % not reached)",
+	        a->cache->B / arm->median, cost.weight_bytes / 1e6, cost.cache_bytes / 1e6, bytes / arm->median / 1e9,
+	        bytes / arm->worth_median, bytes / arm->worth_hi, bytes / arm->worth_lo, ceiling);
 	bench_print_target(bytes / arm->worth_median, target, "");
 }
 
@@ -75,9 +76,9 @@ static int measure_type(struct bench *bench, const struct model_config *model, c
 	int *tokens = arena_zalloc(&bench->arena, PREFILL * sizeof(*tokens)), n_thread = bench->n_thread;
 	engine_init(&engine, &config);
 	for (int i = 0; i < BATCHES; i++) {
-		if (engine_cache(&engine, &cache[i], &f16, batches[i], depths[DEPTHS - 1] + 1, &bench->arena, err))
+		if (engine_cache(&engine, &cache[i], &f16, batches[i], depths[DEPTHS - 1] + 1, err))
 			return -1;
-		cache_fill(&cache[i], depths[DEPTHS - 1], SEED);
+		cache_fill(&engine.tape, &cache[i], depths[DEPTHS - 1], SEED);
 		for (int d = 0; d < DEPTHS; d++) {
 			step[i * DEPTHS + d] = (struct step_arm){&engine, &cache[i], depths[d], tokens};
 			arm[i * DEPTHS + d] = (struct arm){.run = run_step,
@@ -169,9 +170,9 @@ int bench_decode_steps_only(struct bench *bench, const struct decode_steps *d, d
 	        .n_thread = bench->n_thread,
 	        .seed = SEED};
 	engine_init(&engine, &config);
-	if (engine_cache(&engine, &cache, &f16, 1, n_position, &bench->arena, err))
+	if (engine_cache(&engine, &cache, &f16, 1, n_position, err))
 		return -1;
-	cache_fill(&cache, d->depth, SEED);
+	cache_fill(&engine.tape, &cache, d->depth, SEED);
 	struct step_arm step = {&engine, &cache, d->depth, tokens};
 	void (*const once)(void *) = d->is_prefill ? run_prefill : run_step;
 	once(&step);

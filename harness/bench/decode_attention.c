@@ -95,11 +95,11 @@ static int prepare(struct row *row, const struct decode_shape *shape, struct ben
 	        .n_thread = bench->n_thread,
 	        .seed = SEED};
 	engine_init(&row->engine, &config);
-	if (engine_cache(&row->engine, &row->cache, &f16, 1, row->depth + 1, &row->engine.memory, err))
+	if (engine_cache(&row->engine, &row->cache, &f16, 1, row->depth + 1, err))
 		return -1;
-	cache_fill(&row->cache, row->depth, SEED);
+	cache_fill(&row->engine.tape, &row->cache, row->depth, SEED);
 	row->bytes = engine_count(&row->engine, &row->cache, row->depth).cache_bytes;
-	row->exec = (struct exec){bench->n_thread, &row->engine.scratch};
+	row->exec = (struct exec){bench->n_thread, row->engine.tape.scratch};
 	struct backend backend = backend_cpu;
 	own = &backend_cpu, noting = row;
 	backend.attention_stored = note;

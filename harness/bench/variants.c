@@ -123,7 +123,7 @@ static void print_row(
 static void print_outside(struct row *r)
 {
 	struct shares shares;
-	r->stepper.trainer.tape.step = &r->stepper.trainer.step; // which it resets itself
+	r->stepper.trainer.tape.step = &r->stepper.trainer.work.step; // which it resets itself
 	stepper_profile(&shares, &r->stepper, profile_s);
 	printf("  outside of kernels, %s: %.3f ms of %.1f a step (%.2f %%)\n", r->variant.name, shares.rest_s * 1e3,
 	        shares.total_s * 1e3, 100 * shares.rest_s / shares.total_s);

@@ -176,7 +176,7 @@ static int measure(struct subject *s, struct model *reference, const struct give
 	        .tick = show_progress,
 	        .tick_context = &progress};
 	progress_init(&progress, "tokens", (double)text->ids.n, 0);
-	if (perplexity_measure(&result, &s->p.model, text->ids.id, (long)text->ids.n, &config, err))
+	if (perplexity_measure(&result, &s->model, text->ids.id, (long)text->ids.n, &config, err))
 		return -1;
 	progress_end(&progress, (double)text->ids.n, NULL);
 	if (cli_flag(args, "json"))
@@ -195,7 +195,11 @@ static int eval(struct subject *s, const struct cli_args *args, struct err *err)
 	if (rc == 0 && path)
 		rc = model_load(&reference, path, PRETRAINED_TO_READ, &s->arena, err);
 	if (rc == 0) {
-		rc = measure(s, path ? &reference.model : NULL, &text, args, err);
+		struct model placed;
+		if (path)
+			rc = subject_place(&placed, &reference.model, s->backend, &s->arena, &s->memory, err);
+		if (rc == 0)
+			rc = measure(s, path ? &placed : NULL, &text, args, err);
 		if (path)
 			pretrained_close(&reference);
 	}

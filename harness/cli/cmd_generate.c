@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "harness/cli/subject.h"
+#include "harness/run/player.h"
 #include "harness/run/sampling.h"
 
 extern const struct command command_generate;
@@ -35,8 +36,9 @@ struct generation {
 	int end[ENDS_MOST]; // tokens that end the text
 	int n_end;
 	struct cache cache;
-	struct arena step, scratch;
 	struct tape tape;
+	struct tape_memory work;
+	struct player player;
 	struct decoder decoder;
 };
 
@@ -136,16 +138,21 @@ static int show_prompt(struct generation *g, struct err *err)
 // The token after n more.
 static int next_token(struct generation *g, const int *tokens, int n, int *id, struct err *err)
 {
-	arena_reset(&g->step);
-	tape_begin(&g->tape, TAPE_RUN);
-	const struct tensor *logits = model_forward(&g->tape, &g->s->p.model, tokens, 1, n, n - 1, 1, &g->cache);
+	const struct tensor *logits;
+	if (g->cache.length) {
+		logits = player_step(&g->player, &g->tape, &g->s->model, &g->cache, tokens);
+	} else {
+		tape_restart(&g->tape, TAPE_RUN);
+		logits = model_forward(&g->tape, &g->s->model, tokens, 1, n, n - 1, 1, &g->cache);
+	}
+	const real *x = tensor_on_host(&g->tape, logits);
 	// The vocabulary may be padded with ids that are no tokens.
 	const int n_vocab = tokenizer_n_vocab(g->s->tokenizer);
 	for (int j = 0; j < n_vocab; j++)
-		if (!isfinite(logits->x[j]))
+		if (!isfinite(x[j]))
 			return err_set(err, "%s: logits are not finite after %d tokens (a damaged model?)",
 			        g->s->p.weights->path, g->cache.length);
-	*id = sampling_pick(&g->sampling, logits->x, n_vocab, (uint64_t)g->cache.length, &g->scratch);
+	*id = sampling_pick(&g->sampling, x, n_vocab, (uint64_t)g->cache.length, &g->work.step);
 	return 0;
 }
 
@@ -186,19 +193,16 @@ static int run_all(struct generation *g, struct err *err)
 	const struct model *m = &s->p.model;
 	if (read_prompt(g, err) || read_options(g, err))
 		return -1;
-	if (cache_init(&g->cache, &s->cache, m->variant, &m->dims, m->variant_config, 1, (int)g->prompt.n + g->n,
-	            &s->arena, err))
+	if (cache_init_in(&g->cache, &s->cache, m->variant, &m->dims, m->variant_config, 1, (int)g->prompt.n + g->n,
+	            &s->arena, s->backend->memory ? &s->memory : &s->arena, err))
 		return -1;
 	find_ends(g);
-	arena_init(&g->step, STEP_CHUNK);
-	arena_init(&g->scratch, STEP_CHUNK);
-	g->tape = (struct tape){
-	        .backend = &backend_cpu, .n_thread = s->n_thread, .step = &g->step, .scratch = &g->scratch};
+	tape_open(&g->tape, &g->work, s->backend, s->n_thread, STEP_CHUNK);
 	decoder_init(&g->decoder, s->tokenizer, DECODE_NO_SPECIAL);
 	const int rc = generate(g, err);
 	decoder_release(&g->decoder);
-	arena_release(&g->step);
-	arena_release(&g->scratch);
+	player_release(&g->player);
+	tape_close(&g->work);
 	return rc;
 }
 

@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "harness/cli/command.h"
-#include "harness/pretrained/pretrained.h"
+#include "harness/cli/subject.h"
 
 extern const struct command command_logits;
 
 static const struct cli_option options[] = {
         {"ids", CLI_TEXT, "ID,ID,...", "the tokens, by number"},
         {"last", CLI_FLAG, NULL, "only the line of the last position"},
+        SUBJECT_DEVICE,
         {0},
 };
 
@@ -45,11 +45,12 @@ static int parse_ids(
 }
 
 // Nine digits bring every float back.
-static void print_rows(const struct tensor *logits)
+static void print_rows(struct tape *tape, const struct tensor *logits)
 {
+	const real *x = tensor_on_host(tape, logits);
 	for (int t = 0; t < logits->T; t++)
 		for (int j = 0; j < logits->C; j++)
-			printf("%.9g%c", (double)logits->x[t * logits->t_stride + j], j < logits->C - 1 ? ' ' : '\n');
+			printf("%.9g%c", (double)x[t * logits->t_stride + j], j < logits->C - 1 ? ' ' : '\n');
 }
 
 static int logits(const struct cli_args *args, struct arena *arena, struct err *err)
@@ -59,21 +60,25 @@ static int logits(const struct cli_args *args, struct arena *arena, struct err *
 	const char *text = cli_text(args, "ids", NULL);
 	if (!text)
 		return err_set(err, "logits: which tokens? say --ids 1,2,3");
-	if (model_load(&p, args->positional[0], PRETRAINED_TO_READ, arena, err))
+	const struct backend *backend = subject_device(args, err);
+	if (!backend || model_load(&p, args->positional[0], PRETRAINED_TO_READ, arena, err))
 		return COMMAND_ERROR;
 	const int n = parse_ids(&ids, text, &p.model.config, arena, err), first = cli_flag(args, "last") ? n - 1 : 0;
-	if (n > 0) {
-		struct arena step, scratch;
-		arena_init(&step, CHUNK);
-		arena_init(&scratch, CHUNK);
-		struct tape tape = {.backend = &backend_cpu, .n_thread = 1, .step = &step, .scratch = &scratch};
+	struct arena memory;
+	struct model model;
+	arena_init_from(&memory, CHUNK, backend->memory);
+	const int is_placed = n > 0 && subject_place(&model, &p.model, backend, arena, &memory, err) == 0;
+	if (is_placed) {
+		struct tape tape;
+		struct tape_memory work;
+		tape_open(&tape, &work, backend, 1, CHUNK);
 		tape_begin(&tape, TAPE_RUN);
-		print_rows(model_forward(&tape, &p.model, ids, 1, n, first, n - first, NULL));
-		arena_release(&step);
-		arena_release(&scratch);
+		print_rows(&tape, model_forward(&tape, &model, ids, 1, n, first, n - first, NULL));
+		tape_close(&work);
 	}
+	arena_release(&memory);
 	pretrained_close(&p);
-	return n > 0 ? COMMAND_DONE : COMMAND_ERROR;
+	return is_placed ? COMMAND_DONE : COMMAND_ERROR;
 }
 
 static int run(int argc, char **argv, struct err *err)

@@ -7,6 +7,7 @@
 #include "harness/cli/given.h"
 #include "harness/cli/plan.h"
 #include "harness/cli/provenance.h"
+#include "harness/num/device.h"
 #include "harness/report/report.h"
 #include "harness/run/worker.h"
 
@@ -20,7 +21,8 @@ static const struct cli_option options[] = {
                 "threads per worker (default: 1, for timings one per core; results do not depend on it)"},
         {"db", CLI_TEXT, "FILE", "database (default results/results.db)"},
         {"checkpoint-every", CLI_INT, "SECONDS", "between checkpoints of a run (default 10)"},
-        {"device", CLI_TEXT, "DEVICE", "cpu (default; the only backend of this build)"},
+        {"device", CLI_TEXT, "DEVICE",
+                "cpu (default), cuda, or the path of a plugin; points of a device are others than the cpu's"},
         GIVEN_OPTIONS,
         {"plots", CLI_TEXT, "FOLDER", "where plots go (default plots)"},
         {"no-plots", CLI_FLAG, NULL, "draw nothing"},
@@ -72,6 +74,24 @@ static int report(const char *db, const struct spec *spec, const char *plots, st
 	return status;
 }
 
+// Every point is to run on that device, which is then part of it: its key is another.
+static int set_device(struct spec *spec, const char *device, struct err *err)
+{
+	for (int p = 0; p < spec->n_point && strcmp(device, "cpu"); p++) {
+		struct spec_point *point = &spec->point[p];
+		const struct procedure *procedure = point->setup.procedure;
+		struct err cause = {0};
+		if (!option_find(procedure->options, "device"))
+			return err_set(err, "%s: procedure '%s' runs on the cpu alone (leave DEVICE out)", spec->path,
+			        procedure->name);
+		if (option_set(procedure->options, point->setup.procedure_config, "device", device, &cause))
+			return err_set(err, "--%s", cause.message);
+		point->json = setup_json(&point->setup, spec->arena);
+		setup_key(point->key, &point->setup, spec->arena);
+	}
+	return 0;
+}
+
 static int run_spec(struct spec *spec, const struct cli_args *args, struct err *err)
 {
 	struct store *store;
@@ -88,11 +108,10 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        .n_thread = cli_int(args, "threads", is_timed ? cores : 1),
 	        .checkpoint_every_s = cli_int(args, "checkpoint-every", 10)};
 	struct plan plan;
-	if (strcmp(cli_text(args, "device", "cpu"), "cpu")) {
-		err_set(err, "--device '%s': this build has the cpu backend only (leave DEVICE out)",
-		        cli_text(args, "device", ""));
+	struct device_look look;
+	if (set_device(spec, cli_text(args, "device", "cpu"), err) ||
+	        device_look(&look, cli_text(args, "device", "cpu"), err))
 		return COMMAND_ERROR;
-	}
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");
 		return COMMAND_ERROR;
@@ -107,6 +126,7 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	        plan_check_memory(&plan, spec, worker.n_worker, err))
 		return COMMAND_ERROR;
 	provenance_build(&build, spec->arena);
+	build.cuda = look.library;
 	if (store_open(&store, db, STORE_CREATE, err))
 		return COMMAND_ERROR;
 	int status = enqueue(store, spec, err);

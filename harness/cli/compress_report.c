@@ -22,8 +22,8 @@ struct side {
 static int init_side(
         struct side *side, const struct model *m, int depth, const int *tokens, int n_thread, struct err *err)
 {
-	engine_init_around(&side->engine, m, n_thread);
-	if (engine_cache(&side->engine, &side->cache, NULL, 1, depth + 1, &side->engine.memory, err)) {
+	engine_init_around(&side->engine, m, &backend_cpu, n_thread);
+	if (engine_cache(&side->engine, &side->cache, NULL, 1, depth + 1, err)) {
 		engine_release(&side->engine);
 		return -1;
 	}

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/num/device.h"
+
 enum { CHUNK = 1 << 20, WORD = 64, THREADS_MOST = 256 };
 
 // "k=q8,v=q8,scales=channel"; the options' own names will do as well.
@@ -57,6 +59,23 @@ static int open_tokenizer(struct subject *s, const char *path, struct err *err)
 	return 0;
 }
 
+const struct backend *subject_device(const struct cli_args *args, struct err *err)
+{
+	return device_open(cli_text(args, "device", "cpu"), 1, err);
+}
+
+int subject_place(struct model *placed, const struct model *model, const struct backend *backend, struct arena *arena,
+        struct arena *memory, struct err *err)
+{
+	*placed = *model;
+	if (!backend->memory)
+		return 0;
+	if (device_check_memory(backend, (double)model->n_number * sizeof(real), err))
+		return -1;
+	model_upload(placed, model, backend, 0, arena, memory);
+	return 0;
+}
+
 int subject_open(struct subject *s, const char *path, const struct cli_args *args, struct err *err)
 {
 	memset(s, 0, sizeof(*s));
@@ -65,10 +84,15 @@ int subject_open(struct subject *s, const char *path, const struct cli_args *arg
 	s->n_thread = cli_int(args, "threads", (int)sysconf(_SC_NPROCESSORS_ONLN));
 	if (s->n_thread < 1 || s->n_thread > THREADS_MOST)
 		return err_set(err, "%s: option '--threads' takes 1 to %d", args->command->name, THREADS_MOST);
+	s->backend = subject_device(args, err);
+	if (!s->backend)
+		return -1;
 	arena_init(&s->arena, CHUNK);
+	arena_init_from(&s->memory, CHUNK, s->backend->memory);
 	if (model_load(&s->p, path, PRETRAINED_TO_READ, &s->arena, err) == 0) {
 		s->tokenizer_path = cli_text(args, "tokenizer", subject_tokenizer_place(path, &s->arena));
-		if (open_tokenizer(s, s->tokenizer_path, err) == 0)
+		if (open_tokenizer(s, s->tokenizer_path, err) == 0 &&
+		        subject_place(&s->model, &s->p.model, s->backend, &s->arena, &s->memory, err) == 0)
 			return 0;
 		subject_close(s);
 		return -1;
@@ -81,5 +105,6 @@ void subject_close(struct subject *s)
 {
 	tokenizer_free(s->tokenizer);
 	pretrained_close(&s->p);
+	arena_release(&s->memory);
 	arena_release(&s->arena);
 }

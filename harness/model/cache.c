@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "harness/model/cache.h"
 
-#include <string.h>
-
 #include "harness/base/rng.h"
 #include "harness/num/stored.h"
 
@@ -126,6 +124,13 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
         const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
         struct err *err)
 {
+	return cache_init_in(cache, config, variant, dims, variant_config, B, capacity, arena, arena, err);
+}
+
+int cache_init_in(struct cache *cache, const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
+        struct arena *rows, struct err *err)
+{
 	*cache = (struct cache){.B = B, .capacity = capacity, .config = config ? *config : all_f32};
 	if (cache_check(&cache->config, err))
 		return -1;
@@ -148,7 +153,7 @@ int cache_init(struct cache *cache, const struct cache_config *config, const str
 		}
 	}
 	// One block: pieces of their own would each leave part of a huge page unused.
-	unsigned char *at = arena_alloc(arena, total);
+	unsigned char *at = arena_alloc(rows, total);
 	for (int s = 0; s < cache->n_stream; s++)
 		for (int l = 0; l < dims->n_layer; l++) {
 			struct attn_cache *layer = &cache->layer[l];
@@ -168,10 +173,11 @@ void cache_clear(struct cache *cache)
 	cache->length = 0;
 }
 
-static void repeat_stream(
-        struct attn_cache *to, const struct attn_cache *from, int stream, const struct layout *layout, int length)
+static void repeat_stream(const struct tape *tape, struct attn_cache *to, const struct attn_cache *from, int stream,
+        const struct layout *layout, int length)
 {
 	const struct cache *cache = to->cache;
+	const struct exec exec = op_exec(tape);
 	const size_t n_unit = (size_t)(length / layout->tokens),
 	             n_from = (size_t)(from->cache->length / layout->tokens),
 	             sequence_bytes = (size_t)(cache->capacity / layout->tokens) * layout->unit_bytes;
@@ -179,15 +185,16 @@ static void repeat_stream(
 		unsigned char *at = to->stream[stream] + (size_t)b * sequence_bytes;
 		for (size_t i = 0; i < n_unit; i += n_from) {
 			const size_t n = n_unit - i < n_from ? n_unit - i : n_from;
-			memcpy(at + i * layout->unit_bytes, from->stream[stream], n * layout->unit_bytes);
+			tape->backend->move(
+			        &exec, at + i * layout->unit_bytes, from->stream[stream], n * layout->unit_bytes);
 		}
 		if (layout->tail_bytes)
-			memcpy((unsigned char *)to->tail[stream] + (size_t)b * layout->tail_bytes, from->tail[stream],
-			        layout->tail_bytes);
+			tape->backend->move(&exec, (unsigned char *)to->tail[stream] + (size_t)b * layout->tail_bytes,
+			        from->tail[stream], layout->tail_bytes);
 	}
 }
 
-void cache_repeat(struct cache *to, const struct cache *from, int length)
+void cache_repeat(const struct tape *tape, struct cache *to, const struct cache *from, int length)
 {
 	if (from->B != 1 || from->length < 1 || length > to->capacity || to->n_stream != from->n_stream)
 		BUG("%d positions of %d sequences onto %d of %d", from->length, from->B, length, to->capacity);
@@ -196,7 +203,7 @@ void cache_repeat(struct cache *to, const struct cache *from, int length)
 			const struct layout layout = layout_of(&to->config, &to->layer[l].shape[s]);
 			if (from->length % layout.tokens)
 				BUG("%d positions are no whole blocks", from->length);
-			repeat_stream(&to->layer[l], &from->layer[l], s, &layout, length);
+			repeat_stream(tape, &to->layer[l], &from->layer[l], s, &layout, length);
 		}
 	to->length = length;
 }
@@ -204,82 +211,33 @@ void cache_repeat(struct cache *to, const struct cache *from, int length)
 // --- writing and reading ------------------------------------------------------------------------------------------
 
 // One stream of one layer at work.
-struct store {
-	struct layout layout;
-	unsigned char *unit; // (B, n_unit)
-	real *tail;          // (B, DTYPE_BLOCK, elements) or NULL
-	ptrdiff_t n_unit;
-	int elements;
-};
-
-static struct store store_of(const struct cache *cache, const struct attn_cache *layer, int stream)
+static struct stored stored_of(const struct attn_cache *layer, int stream)
 {
+	const struct cache *cache = layer->cache;
 	const struct stream_shape *shape = &layer->shape[stream];
-	struct store store = {.layout = layout_of(&cache->config, shape),
-	        .unit = layer->stream[stream],
+	const struct layout layout = layout_of(&cache->config, shape);
+	const ptrdiff_t unit_bytes = (ptrdiff_t)layout.unit_bytes;
+	return (struct stored){.dtype = layout.dtype,
+	        .at = layer->stream[stream],
+	        .b_bytes = cache->capacity / layout.tokens * unit_bytes,
+	        .row_bytes = unit_bytes,
+	        .columns = shape->elements,
+	        .origin = &layer->stream[stream],
 	        .tail = layer->tail[stream],
-	        .elements = shape->elements};
-	store.n_unit = cache->capacity / store.layout.tokens;
-	return store;
-}
-
-static unsigned char *unit_at(const struct store *s, int b, int i)
-{
-	return s->unit + (b * s->n_unit + i) * (ptrdiff_t)s->layout.unit_bytes;
-}
-
-static real *tail_at(const struct store *s, int b, int position)
-{
-	return s->tail + ((ptrdiff_t)b * DTYPE_BLOCK + position % DTYPE_BLOCK) * s->elements;
-}
-
-// A full tail becomes a unit.
-static void write_unit(const struct store *s, int b, int i)
-{
-	unsigned char *to = unit_at(s, b, i);
-	const real *from = tail_at(s, b, 0);
-	for (int c = 0; c < s->elements; c++, to += s->layout.channel_bytes) {
-		real channel[DTYPE_BLOCK];
-		for (int t = 0; t < DTYPE_BLOCK; t++)
-			channel[t] = from[(ptrdiff_t)t * s->elements + c];
-		dtype_write(s->layout.dtype, to, channel, DTYPE_BLOCK);
-	}
-}
-
-// The T new rows of sequence b, from position `first` on.
-static void write_rows(const struct store *s, const struct tensor *rows, int b, int first)
-{
-	for (int t = 0; t < rows->T; t++) {
-		const real *x = rows->x + b * rows->b_stride + t * rows->t_stride;
-		const int position = first + t;
-		if (!s->tail) {
-			dtype_write(s->layout.dtype, unit_at(s, b, position), x, s->elements);
-			continue;
-		}
-		memcpy(tail_at(s, b, position), x, (size_t)s->elements * sizeof(*x));
-		if (position % DTYPE_BLOCK == DTYPE_BLOCK - 1)
-			write_unit(s, b, position / DTYPE_BLOCK);
-	}
+	        .channel_bytes = (ptrdiff_t)layout.channel_bytes};
 }
 
 // Its S positions as a tensor, read where they lie; turned into reals by whoever cannot.
-static struct tensor *rows_of(struct tape *tape, const struct store *s, const void *origin, int B, int S)
+static struct tensor *rows_of(struct tape *tape, const struct cache *cache, const struct stored *rows, int S)
 {
-	const ptrdiff_t unit_bytes = (ptrdiff_t)s->layout.unit_bytes;
 	struct stored *stored = arena_alloc(tape->step, sizeof(*stored));
 	struct tensor *all = arena_alloc(tape->step, sizeof(*all));
-	*stored = (struct stored){.dtype = s->layout.dtype,
-	        .at = s->unit,
-	        .b_bytes = s->n_unit * unit_bytes,
-	        .row_bytes = unit_bytes,
-	        .columns = s->elements,
-	        .origin = origin,
-	        .tail = s->tail,
-	        .channel_bytes = (ptrdiff_t)s->layout.channel_bytes};
-	*all = (struct tensor){.B = B, .T = S, .C = s->elements, .t_stride = s->elements, .stored = stored};
-	all->b_stride = s->n_unit * s->layout.tokens * s->elements;
-	if (s->layout.dtype == DTYPE_F32 && tape->mode != TAPE_COUNT)
-		all->x = (real *)(void *)s->unit;
+	const int tokens = rows->tail ? DTYPE_BLOCK : 1;
+	*stored = *rows;
+	*all = (struct tensor){.B = cache->B, .T = S, .C = rows->columns, .t_stride = rows->columns, .stored = stored};
+	all->b_stride = (ptrdiff_t)(cache->capacity / tokens) * tokens * rows->columns;
+	if (rows->dtype == DTYPE_F32 && tape->mode != TAPE_COUNT)
+		all->x = (real *)(void *)rows->at;
 	return all;
 }
 
@@ -296,19 +254,20 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 		        cache->length, cache->capacity);
 	if (a->tape->mode == TAPE_RECORD)
 		BUG("a cache in a recorded step");
-	const struct store store = store_of(cache, layer, stream);
-	const int is_counting = a->tape->mode == TAPE_COUNT, is_f32 = store.layout.dtype == DTYPE_F32;
+	const struct stored stored = stored_of(layer, stream);
+	const int is_counting = a->tape->mode == TAPE_COUNT, is_f32 = stored.dtype == DTYPE_F32;
 	if (is_counting && !is_f32) {
-		const double n = (double)tensor_n_row(rows),
-		             row_bytes = (double)store.layout.unit_bytes / store.layout.tokens;
+		const double n = (double)tensor_n_row(rows);
 		tape_count(a->tape,
-		        (struct tally){
-		                .read_bytes = n * shape->elements * (double)sizeof(real), .write_bytes = n * row_bytes},
+		        (struct tally){.read_bytes = op_bytes(n * shape->elements),
+		                .write_bytes = n * stored_row_bytes(&stored)},
 		        (struct tally){0});
 	}
-	for (int b = 0; b < rows->B && !is_counting; b++)
-		write_rows(&store, rows, b, cache->length);
-	struct tensor *all = rows_of(a->tape, &store, &layer->stream[stream], rows->B, S);
+	struct tensor *all = rows_of(a->tape, cache, &stored, S);
+	if (!is_counting) {
+		const struct exec exec = op_exec(a->tape);
+		a->tape->backend->store_rows(&exec, &stored, op_values(rows), rows->B, rows->T, cache->length);
+	}
 	if (a->tape->is_decoding)
 		return all;
 	if (is_f32) {
@@ -319,31 +278,32 @@ struct tensor *attn_stream(struct attn *a, int stream, struct tensor *rows)
 }
 
 // Rows of its own for 97 positions of a stream of a layer, then the same again.
-static void fill_stream(struct cache *cache, int layer, int stream, int length, uint64_t seed)
+static void fill_stream(const struct tape *tape, struct cache *cache, int layer, int stream, int length, uint64_t seed)
 {
 	enum { ROWS = 3 * DTYPE_BLOCK + 1 };
-	const struct store store = store_of(cache, &cache->layer[layer], stream);
-	const size_t n = (size_t)ROWS * (size_t)store.elements;
+	const struct stored stored = stored_of(&cache->layer[layer], stream);
+	const struct exec exec = op_exec(tape);
+	const struct arena_mark mark = arena_mark(tape->scratch);
+	const size_t n = (size_t)ROWS * (size_t)stored.columns;
 	struct rng rng = rng_make(seed, RNG_CHECK, (uint64_t)stream);
-	struct tensor rows = {.B = cache->B, .C = store.elements, .t_stride = store.elements};
 	struct arena memory;
 	arena_init(&memory, n * sizeof(real));
-	rows.x = arena_alloc(&memory, n * sizeof(real));
+	real *rows = arena_alloc(&memory, n * sizeof(*rows)), *there = arena_alloc(tape->scratch, n * sizeof(*there));
 	for (size_t i = 0; i < n; i++)
-		rows.x[i] = (real)rng_normal(&rng);
-	for (int at = 0; at < length; at += ROWS) {
-		rows.T = length - at < ROWS ? length - at : ROWS;
-		for (int b = 0; b < cache->B; b++)
-			write_rows(&store, &rows, b, at);
-	}
+		rows[i] = (real)rng_normal(&rng);
+	tape->backend->upload(&exec, there, rows, n * sizeof(*there));
+	const struct strided x = {there, 0, stored.columns}; // every sequence the same
+	for (int at = 0; at < length; at += ROWS)
+		tape->backend->store_rows(&exec, &stored, x, cache->B, length - at < ROWS ? length - at : ROWS, at);
 	arena_release(&memory);
+	arena_rewind(tape->scratch, mark);
 }
 
-void cache_fill(struct cache *cache, int length, uint64_t seed)
+void cache_fill(const struct tape *tape, struct cache *cache, int length, uint64_t seed)
 {
 	for (int s = 0; s < cache->n_stream; s++)
 		for (int l = 0; l < cache->n_layer; l++)
-			fill_stream(cache, l, s, length, seed);
+			fill_stream(tape, cache, l, s, length, seed);
 	cache->length = length;
 }
 

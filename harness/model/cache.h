@@ -50,15 +50,19 @@ int cache_check(const struct cache_config *config, struct err *err);
 int cache_init(struct cache *cache, const struct cache_config *config, const struct variant *variant,
         const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
         struct err *err);
+// The same with the cached rows in memory of their own: a backend's.
+int cache_init_in(struct cache *cache, const struct cache_config *config, const struct variant *variant,
+        const struct attn_dims *dims, const void *variant_config, int B, int capacity, struct arena *arena,
+        struct arena *rows, struct err *err);
 // Forgets all positions; memory stays.
 void cache_clear(struct cache *cache);
 // Random rows at positions 0..length-1, as if that many had been written: for timing, where values do not matter.
-void cache_fill(struct cache *cache, int length, uint64_t seed);
+void cache_fill(const struct tape *tape, struct cache *cache, int length, uint64_t seed);
 
 // Every sequence of `to` gets the positions of the one sequence in `from`, over and over, until it holds `length`: a
 // long context without the work of one, for measuring. Same variant and config; with scales per channel `from` holds
 // whole blocks (a multiple of DTYPE_BLOCK).
-void cache_repeat(struct cache *to, const struct cache *from, int length);
+void cache_repeat(const struct tape *tape, struct cache *to, const struct cache *from, int length);
 
 // What streams() asks for over all layers: bytes a token, and bytes a sequence that do not grow with its length
 // (tails).

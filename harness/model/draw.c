@@ -61,10 +61,8 @@ static size_t row_bytes(const struct model *m, const struct model_param *p, enum
 
 static const struct tensor *find(const struct model *m, const char *name)
 {
-	for (int i = 0; m && i < m->n_param; i++)
-		if (!strcmp(m->param[i].name, name) && !m->param[i].is_attention)
-			return &m->param[i].tensor;
-	return NULL;
+	const struct model_param *p = m ? model_find(m, name) : NULL;
+	return p && !p->is_attention ? &p->tensor : NULL;
 }
 
 // Row t of a parameter of which the first n_drawn numbers were drawn: they come over and over.
@@ -96,6 +94,24 @@ static void draw_rows(const struct model *m, int i, unsigned char *to, uint64_t 
 		}
 }
 
+// Where it is to lie, by way of the host's memory where that is not the backend's.
+static void draw_param(const struct model *m, int i, unsigned char *to, uint64_t seed, enum dtype dtype, int n_thread,
+        real *drawn, real *rows)
+{
+	if (!m->home->memory) {
+		draw_rows(m, i, to, seed, dtype, n_thread, drawn, rows);
+		return;
+	}
+	const size_t bytes = (size_t)m->param[i].tensor.T * row_bytes(m, &m->param[i], dtype);
+	const struct exec exec = {n_thread, NULL};
+	struct arena here;
+	arena_init(&here, bytes);
+	unsigned char *drawn_here = arena_alloc(&here, bytes);
+	draw_rows(m, i, drawn_here, seed, dtype, n_thread, drawn, rows);
+	m->home->upload(&exec, to, drawn_here, bytes);
+	arena_release(&here);
+}
+
 static size_t place(struct model *m, int i, enum dtype dtype, unsigned char *at, struct arena *arena)
 {
 	struct model_param *p = &m->param[i];
@@ -112,8 +128,8 @@ static size_t place(struct model *m, int i, enum dtype dtype, unsigned char *at,
 	return ((size_t)t->T * bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-void model_draw_for_inference(
-        struct model *m, const struct model *like, uint64_t seed, enum dtype dtype, int n_thread, struct arena *arena)
+void model_draw_for_inference(struct model *m, const struct model *like, uint64_t seed, enum dtype dtype, int n_thread,
+        struct arena *arena, struct arena *memory)
 {
 	size_t total = 0;
 	int widest = 0;
@@ -124,7 +140,7 @@ void model_draw_for_inference(
 		if (!find(like, p->name))
 			total += ((size_t)p->tensor.T * row_bytes(m, p, dtype) + ALIGN - 1) / ALIGN * ALIGN;
 	}
-	unsigned char *at = arena_alloc(arena, total);
+	unsigned char *at = arena_alloc(memory, total);
 	for (int i = 0; i < m->n_param; i++) {
 		struct model_param *p = &m->param[i];
 		const struct tensor *its = find(like, p->name);
@@ -137,10 +153,10 @@ void model_draw_for_inference(
 		at += place(m, i, dtype, at, arena);
 	}
 	if (m->config.position == POSITION_SINUSOIDAL)
-		m->sinusoid = like ? like->sinusoid : model_sinusoid(&m->config, arena);
+		m->sinusoid = like ? like->sinusoid : model_place_sinusoid(m, memory);
 	real *drawn = arena_alloc(arena, DRAWN * sizeof(*drawn));
 	real *rows = arena_alloc(arena, CHUNKS * (size_t)widest * sizeof(*rows));
 	for (int i = 0; i < m->n_param; i++)
 		if (to[i])
-			draw_rows(m, i, to[i], seed, dtype, n_thread, drawn, rows);
+			draw_param(m, i, to[i], seed, dtype, n_thread, drawn, rows);
 }

@@ -2,8 +2,6 @@
 // One forward pass for everything: training, evaluation, prefill and decode (with a cache), counting.
 #include "harness/model/model.h"
 
-#include <string.h>
-
 static struct tensor *norm(
         struct tape *tape, const struct model *m, struct tensor *x, struct tensor *gain, struct tensor *bias)
 {
@@ -80,8 +78,8 @@ static struct tensor *embed(struct tape *tape, struct model *m, const int *token
 		return op_embed(tape, tokens, B, T, m->token, position, first);
 	// A bias is a table of one row that every token takes.
 	int *zero = tape->mode == TAPE_COUNT ? NULL : arena_zalloc(tape->step, (size_t)B * (size_t)T * sizeof(int));
-	return op_add(tape, op_embed(tape, tokens, B, T, m->token, NULL, 0),
-	        op_embed(tape, zero, B, T, m->token_bias, position, first));
+	struct tensor *x = op_embed(tape, tokens, B, T, m->token, NULL, 0); // first: a played step's tokens (tape.h)
+	return op_add(tape, x, op_embed(tape, zero, B, T, m->token_bias, position, first));
 }
 
 // What the last linear map of the head reads.
@@ -95,12 +93,13 @@ static struct tensor *head_input(struct tape *tape, const struct model *m, struc
 
 // Without gradients nothing of a block is needed but its output x, which moves to where the block's memory began. It
 // was not the first tensor of the block, so nothing is put over it before it has moved.
-static struct tensor *keep_output(struct tape *tape, struct arena_mark begin, const struct tensor *x)
+static struct tensor *keep_output(struct tape *tape, struct tape_mark begin, const struct tensor *x)
 {
 	const struct tensor from = *x;
-	arena_rewind(tape->step, begin);
+	const struct exec exec = op_exec(tape);
+	tape_rewind(tape, begin);
 	struct tensor *kept = tensor_new(tape, from.B, from.T, from.C);
-	memmove(kept->x, from.x, (size_t)from.B * (size_t)from.T * (size_t)from.C * sizeof(real));
+	tape->backend->move(&exec, kept->x, from.x, (size_t)from.B * (size_t)from.T * (size_t)from.C * sizeof(real));
 	return kept;
 }
 
@@ -115,7 +114,7 @@ static struct tensor *body(
 		x = op_dropout(tape, x, m->config.dropout);
 	for (int layer = 0; layer < m->config.n_layer; layer++) {
 		const int is_last = layer == m->config.n_layer - 1;
-		const struct arena_mark begin = arena_mark(tape->step);
+		const struct tape_mark begin = tape_mark(tape);
 		x = block(tape, m, layer, x, is_last ? q_from : 0, is_last ? n_q : T, cache);
 		if (tape->mode == TAPE_RUN && x->is_own && x->t_stride == x->C && tensor_is_matrix(x))
 			x = keep_output(tape, begin, x);

@@ -19,7 +19,7 @@ void model_place_gradients(struct model *m)
 			BUG("more parameters are trained than there were when memory was taken");
 		if (m->dx) {
 			t->dx = m->dx + at;
-			memset(t->dx + n, 0, (size_t)(padded - n) * sizeof(real));
+			model_clear(m, t->dx + n, padded - n);
 		}
 		at += padded;
 	}

@@ -6,10 +6,8 @@
 
 static const struct tensor *find(const struct model *m, const char *name)
 {
-	for (int i = 0; i < m->n_param; i++)
-		if (!strcmp(m->param[i].name, name))
-			return &m->param[i].tensor;
-	return NULL;
+	const struct model_param *p = model_find(m, name);
+	return p ? &p->tensor : NULL;
 }
 
 // Takes a block for attention's parameters, laid out as model_allocate would.

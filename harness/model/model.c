@@ -138,6 +138,7 @@ void model_init(struct model *m, const struct model_config *config, const struct
 	m->dims = model_attn_dims(config);
 	m->variant = variant;
 	m->variant_config = variant_config;
+	m->home = &backend_cpu;
 	const size_t most = (size_t)config->n_layer * PARAMS_PER_LAYER + PARAMS_OUTSIDE;
 	m->param = arena_zalloc(arena, most * sizeof(*m->param));
 	m->layer = arena_zalloc(arena, (size_t)config->n_layer * sizeof(*m->layer));
@@ -186,6 +187,14 @@ void model_allocate(struct model *m, int with_gradients, struct arena *arena)
 		m->sinusoid = model_sinusoid(&m->config, arena);
 }
 
+struct model_param *model_find(const struct model *m, const char *name)
+{
+	for (int p = 0; p < m->n_param; p++)
+		if (!strcmp(m->param[p].name, name))
+			return &m->param[p];
+	return NULL;
+}
+
 void model_clear_gradients(struct model *m)
 {
 	for (int p = 0; p < m->n_param; p++)
@@ -197,6 +206,6 @@ void model_settle_gradients(struct model *m)
 	for (int p = 0; p < m->n_param; p++) {
 		const struct tensor *t = &m->param[p].tensor;
 		if (t->dx && !t->is_live)
-			memset(t->dx, 0, (size_t)t->T * (size_t)t->C * sizeof(real));
+			model_clear(m, t->dx, (long)t->T * t->C);
 	}
 }

@@ -34,12 +34,13 @@ struct model {
 	struct attn_dims dims;
 	const struct variant *variant;
 	const void *variant_config;
-	int n_param;               // tensors
-	struct model_param *param; // in memory order
-	long n_number;             // numbers in all parameters, padding left out
-	long n_padded;             // numbers in the block of memory
-	long n_trained;            // of those, the numbers of parameters that are not frozen
-	long n_gradient;           // numbers that dx has room for
+	const struct backend *home; // in whose memory values and gradients lie: backend_cpu unless model_upload made it
+	int n_param;                // tensors
+	struct model_param *param;  // in memory order
+	long n_number;              // numbers in all parameters, padding left out
+	long n_padded;              // numbers in the block of memory
+	long n_trained;             // of those, the numbers of parameters that are not frozen
+	long n_gradient;            // numbers that dx has room for
 	real *x, *dx; // blocks: values (NULL once quantised); gradients of what is trained, in the same order
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
@@ -53,11 +54,24 @@ void model_init(struct model *model, const struct model_config *config, const st
         const void *variant_config, struct arena *arena);
 // Takes the block for values (and for gradients when training).
 void model_allocate(struct model *model, int with_gradients, struct arena *arena);
+// A copy whose values lie in a backend's memory, in the types that from keeps them in; shapes and names go to arena,
+// values (and gradients when training: from keeps reals then) to memory.
+void model_upload(struct model *to, const struct model *from, const struct backend *backend, int with_gradients,
+        struct arena *arena, struct arena *memory);
+// The block of values of a model that keeps reals, to where the host can read it, and back.
+void model_download_values(const struct model *model, real *x);
+void model_upload_values(struct model *model, const real *x);
+// Writes n zeros to its home's memory.
+void model_clear(const struct model *model, real *at, long n);
+// The parameter of that name, or NULL.
+struct model_param *model_find(const struct model *model, const char *name);
 // The same for a model that differs from `like` in its attention: parameters of the same name and shape have like's
 // values. Without gradients only attention's get memory of their own, the others lie in like's, which must outlive it.
 void model_allocate_like(struct model *model, const struct model *like, int with_gradients, struct arena *arena);
 // The table (n_ctx, d_model) of position: sinusoidal.
 real *model_sinusoid(const struct model_config *config, struct arena *arena);
+// It where the model's home can read it.
+real *model_place_sinusoid(const struct model *model, struct arena *memory);
 // Initial weights by the config's rule; every parameter has its own stream, keyed by seed and its number.
 void model_draw_weights(struct model *model, uint64_t seed);
 void model_draw_weights_by(struct model *model, uint64_t seed, int n_thread); // the same weights, sooner
@@ -95,17 +109,26 @@ struct tensor *model_forward(struct tape *tape, struct model *model, const int *
 struct loss model_loss(struct tape *tape, struct model *model, const int *tokens, int B, int T, int q_from, int n_q,
         struct cache *cache, const int *targets, double *row_loss);
 
+// What such a pass costs, by counting: no memory is needed, and the cache is left as it was. with_loss: of model_loss.
+struct model_cost {
+	struct tally forward, backward;
+	double tensor_bytes; // values of all tensors
+};
+struct model_cost model_count(
+        const struct model *model, int B, int T, int q_from, int n_q, struct cache *cache, int with_loss);
+
 // Keeps matrices and the token table as `dtype` in memory from arena, each row rounded as dtype_write rounds;
 // positions, biases and gains as they are. Nothing of m lies in the block x any more: its memory may be given back. For
 // inference: m must have no gradients. A folded model is folded first.
 void model_quantize(struct model *model, enum dtype dtype, int n_thread, struct arena *arena);
 // Whether model_quantize changes a parameter's type.
 int model_is_quantized(const struct model *m, const struct model_param *p);
-// For measuring: weights by the config's rule in the types that model_quantize would leave, never held as reals beside
-// them. Of a parameter the first 65,537 numbers are drawn as model_draw_weights does; they come over and over. like,
-// unless NULL: a model of the same config, drawn so; its parameters outside attention serve both.
-void model_draw_for_inference(
-        struct model *m, const struct model *like, uint64_t seed, enum dtype dtype, int n_thread, struct arena *arena);
+// For measuring, in the memory of model->home: weights by the config's rule in the types that model_quantize would
+// leave, never held as reals beside them; what ops know of them goes to arena, the weights to memory. Of a parameter
+// the first 65,537 numbers are drawn as model_draw_weights does; they come over and over. like, unless NULL: a model of
+// the same config, drawn so; its parameters outside attention serve both.
+void model_draw_for_inference(struct model *m, const struct model *like, uint64_t seed, enum dtype dtype, int n_thread,
+        struct arena *arena, struct arena *memory);
 
 // The same function in fewer products, for inference (variant.h: fold): a model of its own that shares everything but
 // attention's parameters with m, which must outlive it. 0, or -1 with the sentence why this setting does not fold.

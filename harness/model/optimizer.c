@@ -7,8 +7,10 @@ void optimizer_init(
         struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena)
 {
 	o->config = *config;
-	o->m = arena_zalloc(arena, (size_t)model->n_trained * sizeof(real));
-	o->v = arena_zalloc(arena, (size_t)model->n_trained * sizeof(real));
+	o->m = arena_alloc(arena, (size_t)model->n_trained * sizeof(real));
+	o->v = arena_alloc(arena, (size_t)model->n_trained * sizeof(real));
+	model_clear(model, o->m, model->n_trained);
+	model_clear(model, o->v, model->n_trained);
 }
 
 // From 1 at the start to 0 at the end.

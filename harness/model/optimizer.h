@@ -27,6 +27,7 @@ struct optimizer {
 	real *m, *v; // moments, in the layout of model->dx (model->n_trained numbers); part of a checkpoint
 };
 
+// Moments go to arena, which is of the memory of the model's home.
 void optimizer_init(
         struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena);
 // Learning rate of step 1, 2, ... steps: rises linearly over the warm-up, then falls to lr_floor at the last step. In

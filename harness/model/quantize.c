@@ -54,4 +54,6 @@ void model_quantize(struct model *m, enum dtype dtype, int n_thread, struct aren
 		to += size;
 	}
 	m->x = NULL;
+	if (m->sinusoid) // it came with the block
+		m->sinusoid = model_sinusoid(&m->config, arena);
 }

@@ -126,6 +126,12 @@ struct adam {
 
 enum unary { UNARY_GELU, UNARY_RELU, UNARY_GELU_NEW };
 
+// Of the 2D position map (op.h): which of its m numbers are the query's and which the key's.
+enum map_cut {
+	MAP_CUT_PE,    // P_ij = the first m numbers of (e(i), e(j)), e of 2 ceil(m / 4) numbers: papers C and D
+	MAP_CUT_HALVES // m / 2 numbers of e(i) and the rest of e(j): the later scripts of paper C (C-repro)
+};
+
 struct backend;
 struct graph;
 // A step that was taken down once and is played again (CUDA graphs): nothing but the first tokens and positions differ.
@@ -161,6 +167,9 @@ struct backend {
 	// out (B*T, C) = table[token] + position[first + t] (position may be NULL).
 	void (*embed)(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B,
 	        int T, int C, int first);
+	// The same with a table whose rows lie in another type.
+	void (*embed_stored)(const struct exec *, real *out, const struct stored *table, const real *position,
+	        const int *tokens, int B, int T, int C, int first);
 	// dtable (n_vocab, C), dposition (n_ctx, C); either may be NULL.
 	void (*embed_backward)(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
 	        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C,
@@ -231,7 +240,7 @@ struct backend {
 	// for the key's position make of it.
 	void (*map_gain)(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
 	void (*map_bias)(const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m,
-	        int S, int cut);
+	        int S, int cut); // enum map_cut
 
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
 	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out; it may be logits.

@@ -71,10 +71,6 @@ struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int 
 // The 2D position map of papers C and D (reference C.1): S' = S sum(w) + sum_c w_c P_ijc + b with fixed P. Terms that
 // depend on the query alone cancel in the softmax, so the map is a gain on the queries and a bias on the keys.
 // w (n_map, m), b (1, n_map) or NULL; n_map is 1 (all heads share the map) or n_head.
-enum map_cut {
-	MAP_CUT_PE,    // P_ij = the first m numbers of (e(i), e(j)), e of 2 ceil(m / 4) numbers: papers C and D
-	MAP_CUT_HALVES // m / 2 numbers of e(i) and the rest of e(j): the later scripts of paper C (C-repro)
-};
 // q (B, T, C) with head h times sum(w_h).
 struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w, int n_head);
 // (1, n_map, S): sum over the key's numbers of P of w_c e_c(j), plus b.
@@ -98,8 +94,6 @@ struct loss op_linear_cross_entropy(
 struct tensor *op_reals(struct tape *tape, struct tensor *x);
 // Rows from..from+n-1 of a stored matrix, as reals, to x (n, C).
 void op_read_rows(const struct tape *tape, real *x, const struct tensor *stored, int from, int n);
-// Rows of a product up to which linear_stored reads weights faster than copying or packing them would.
-enum { OP_FEW_ROWS = 32 };
 // 1 when a product of m rows with w goes by linear_stored.
 int op_is_few(const struct tape *tape, const struct tensor *w, long m);
 // w's rows as they lie, stored or not.
@@ -110,8 +104,6 @@ double op_row_bytes(const struct tensor *w, double n);
 struct tensor *op_packed(struct tape *tape, struct tensor *x);
 // 1 when t's gradient already holds a value and must be added to; marks it live.
 int op_gradient_take(struct tensor *t);
-// Writes zeros to t's gradient, live or not.
-void op_gradient_clear(struct tensor *t);
 // Of products and attention; of everything else: one thread while decoding, whose few rows are not worth a fork.
 struct exec op_exec_wide(const struct tape *tape);
 struct exec op_exec(const struct tape *tape);

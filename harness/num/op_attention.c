@@ -27,7 +27,7 @@ static void attention_backward(struct tape *tape, void *args)
 	struct attention_shape shape = a->shape;
 	if (a->key_bias && a->key_bias->dx) {
 		if (!op_gradient_take(a->key_bias))
-			op_gradient_clear(a->key_bias);
+			tensor_clear_gradient(tape, a->key_bias);
 		shape.d_key_bias = a->key_bias->dx;
 	}
 	// In this order: where v is k itself, dv is added to what dk has written.
@@ -122,7 +122,7 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 	if (tape->mode == TAPE_COUNT)
 		return count(tape, &shape, key_bias, -1), out;
 	struct attention *a = op_record(tape, out, attention_backward, sizeof(*a));
-	real *lse = a ? arena_alloc(tape->step, (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
+	real *lse = a ? arena_alloc(tape_values(tape), (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
 	const struct exec exec = op_exec_wide(tape);
 	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse,
 	        op_values(q), op_values(k), op_values(v), &shape);

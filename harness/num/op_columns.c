@@ -16,18 +16,18 @@ static void copied_backward(struct tape *tape, void *args)
 	if (!c->out->is_live || !c->x->dx)
 		return;
 	const struct exec exec = op_exec(tape);
-	const struct arena_mark mark = arena_mark(tape->scratch);
-	struct column_run *back = arena_alloc(tape->scratch, (size_t)c->n_run * sizeof(*back));
+	const struct arena_mark mark = arena_mark(tape->step);
+	struct column_run *back = arena_alloc(tape->step, (size_t)c->n_run * sizeof(*back));
 	for (int i = 0; i < c->n_run; i++)
 		back[i] = (struct column_run){c->run[i].from, c->run[i].to, c->run[i].n};
 	int accumulate = op_gradient_take(c->x);
 	if (!accumulate && !c->is_whole) { // some columns may be nobody's, others several runs'
-		op_gradient_clear(c->x);
+		tensor_clear_gradient(tape, c->x);
 		accumulate = 1;
 	}
 	tape->backend->copy_columns(&exec, (struct strided_out){c->x->dx, c->x->b_stride, c->x->t_stride, accumulate},
 	        op_gradient(c->out), c->x->B, c->x->T, back, c->n_run);
-	arena_rewind(tape->scratch, mark);
+	arena_rewind(tape->step, mark);
 }
 
 // Columns of x go to out; run lives on the step arena.

@@ -18,9 +18,9 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 	struct loss result = {0, 0, 0};
 	for (long i = 0; i < m; i++)
 		result.n += targets[i] >= 0;
-	struct arena_mark mark = arena_mark(tape->scratch);
-	double *loss = row_loss ? row_loss : arena_alloc(tape->scratch, (size_t)m * sizeof(*loss));
-	int *hit = arena_alloc(tape->scratch, (size_t)m * sizeof(*hit));
+	struct arena_mark mark = arena_mark(tape->step);
+	double *loss = row_loss ? row_loss : arena_alloc(tape->step, (size_t)m * sizeof(*loss));
+	int *hit = arena_alloc(tape->step, (size_t)m * sizeof(*hit));
 	const struct exec exec = op_exec(tape);
 	real *dlogits = tape->mode == TAPE_RECORD ? logits->dx : NULL;
 	if (dlogits && op_gradient_take(logits))
@@ -34,6 +34,6 @@ struct loss op_cross_entropy(struct tape *tape, struct tensor *logits, const int
 		result.hits += hit[i];
 	}
 	result.mean /= result.n ? (double)result.n : 1;
-	arena_rewind(tape->scratch, mark);
+	arena_rewind(tape->step, mark);
 	return result;
 }

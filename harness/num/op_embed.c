@@ -37,16 +37,13 @@ struct tensor *op_embed(
 		return out;
 	}
 	const struct exec exec = op_exec(tape);
-	if (table->stored) { // its rows as a table of their own
-		struct tensor *rows = tensor_new(tape, 1, B * T, table->C);
-		int *numbers = arena_alloc(tape->step, (size_t)B * (size_t)T * sizeof(*numbers));
-		for (int i = 0; i < B * T; i++) {
-			op_read_rows(tape, rows->x + i * rows->t_stride, table, tokens[i], 1);
-			numbers[i] = i;
-		}
-		table = rows, tokens = numbers;
+	tape->n_token += B * T;
+	const real *added = position ? position->x : NULL;
+	if (table->stored) {
+		tape->backend->embed_stored(&exec, out->x, table->stored, added, tokens, B, T, table->C, first);
+		return out;
 	}
-	tape->backend->embed(&exec, out->x, table->x, position ? position->x : NULL, tokens, B, T, table->C, first);
+	tape->backend->embed(&exec, out->x, table->x, added, tokens, B, T, table->C, first);
 	struct embed *e = op_record(tape, out, embed_backward, sizeof(*e));
 	if (e)
 		*e = (struct embed){tokens, table, position, out, first};

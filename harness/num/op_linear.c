@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // y = x w^T + b.   dx += dy w   dw += dy^T x   db += sum of dy over rows.
-#include <string.h>
-
 #include "harness/base/err.h"
 #include "harness/num/op.h"
 
@@ -68,7 +66,7 @@ static void linear_backward(struct tape *tape, void *args)
 		return;
 	for (int i = 0; i < g->n_map; i++)
 		if (!g->y[i]->is_live)
-			op_gradient_clear(g->y[i]);
+			tensor_clear_gradient(tape, g->y[i]);
 	if (g->x->dx)
 		input_gradient(tape->backend, &exec, g);
 	for (int first = 0, last; first < g->n_map; first = last + 1) {
@@ -99,12 +97,14 @@ static const real *group_bias(struct tape *tape, const struct linear_group *g)
 	}
 	if (!any || neighbours)
 		return any ? g->b[0]->x : NULL;
-	real *bias = arena_alloc(tape->step, (size_t)g->whole->C * sizeof(real));
+	const struct exec exec = op_exec(tape);
+	real *bias = arena_alloc(tape_values(tape), (size_t)g->whole->C * sizeof(real));
 	for (int i = 0, at = 0; i < g->n_map; at += g->w[i++]->T) {
+		const size_t bytes = (size_t)g->w[i]->T * sizeof(real);
 		if (g->b[i])
-			memcpy(bias + at, g->b[i]->x, (size_t)g->w[i]->T * sizeof(real));
+			tape->backend->move(&exec, bias + at, g->b[i]->x, bytes);
 		else
-			memset(bias + at, 0, (size_t)g->w[i]->T * sizeof(real));
+			tape->backend->clear(&exec, bias + at, bytes);
 	}
 	return bias;
 }

@@ -104,10 +104,10 @@ struct loss op_linear_cross_entropy(
 	struct loss result = {0, 0, 0};
 	for (long i = 0; i < m; i++)
 		result.n += targets[i] >= 0;
-	const struct arena_mark mark = arena_mark(tape->scratch);
+	const struct arena_mark mark = arena_mark(tape->scratch), step = arena_mark(tape->step);
 	struct head h = {x, w, b, targets, .scale = result.n ? 1.0 / (double)result.n : 0};
-	h.loss = row_loss ? row_loss : arena_alloc(tape->scratch, (size_t)m * sizeof(*h.loss));
-	h.hit = arena_alloc(tape->scratch, (size_t)m * sizeof(*h.hit));
+	h.loss = row_loss ? row_loss : arena_alloc(tape->step, (size_t)m * sizeof(*h.loss));
+	h.hit = arena_alloc(tape->step, (size_t)m * sizeof(*h.hit));
 	h.logits = arena_alloc(tape->scratch, (size_t)rows * (size_t)w->T * sizeof(real));
 	for (long from = 0; from < m; from += rows)
 		chunk(tape, &h, (int)from, m - from < rows ? (int)(m - from) : rows);
@@ -121,5 +121,6 @@ struct loss op_linear_cross_entropy(
 	}
 	result.mean /= result.n ? (double)result.n : 1;
 	arena_rewind(tape->scratch, mark);
+	arena_rewind(tape->step, step);
 	return result;
 }

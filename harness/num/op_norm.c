@@ -41,7 +41,7 @@ static struct tensor *norm(
 		return out;
 	}
 	struct norm *args = op_record(tape, out, norm_backward, sizeof(*args));
-	real *stat = args ? arena_alloc(tape->step, 2 * (size_t)tensor_n_row(x) * sizeof(real)) : NULL;
+	real *stat = args ? arena_alloc(tape_values(tape), 2 * (size_t)tensor_n_row(x) * sizeof(real)) : NULL;
 	const struct exec exec = op_exec(tape);
 	tape->backend->norm(
 	        &exec, out->x, stat, x->x, gain->x, bias ? bias->x : NULL, (int)tensor_n_row(x), x->C, eps, is_rms);

@@ -39,7 +39,7 @@ static void rope_backward(struct tape *tape, void *args)
 {
 	const struct rope_args *a = args;
 	if (a->plane && a->plane->dx && !op_gradient_take(a->plane))
-		op_gradient_clear(a->plane);
+		tensor_clear_gradient(tape, a->plane);
 	if (!a->out->is_live || !a->x->dx)
 		return;
 	const struct exec exec = op_exec(tape);

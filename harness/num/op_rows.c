@@ -16,7 +16,7 @@ static void rows_backward(struct tape *tape, void *args)
 		return;
 	const struct exec exec = op_exec(tape);
 	if (!op_gradient_take(x))
-		op_gradient_clear(x);
+		tensor_clear_gradient(tape, x);
 	for (int b = 0; b < x->B; b++)
 		tape->backend->copy(&exec, x->dx + b * x->b_stride + r->from * x->t_stride, x->t_stride,
 		        out->dx + b * out->b_stride, out->t_stride, out->T, out->C, 1);

@@ -33,7 +33,7 @@ struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
 	}
 	struct unary_args *u = op_record(tape, out, unary_backward, sizeof(*u));
 	if (u)
-		*u = (struct unary_args){x, out, arena_alloc(tape->step, (size_t)n * sizeof(real))};
+		*u = (struct unary_args){x, out, arena_alloc(tape_values(tape), (size_t)n * sizeof(real))};
 	const struct exec exec = op_exec(tape);
 	tape->backend->unary(&exec, out->x, u ? u->slope : NULL, x->x, (long)n, kind);
 	return out;

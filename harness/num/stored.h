@@ -27,9 +27,6 @@ struct stored {
 
 // Bytes of one row, whole.
 double stored_row_bytes(const struct stored *s);
-// Rows position..position+n-1 of sequence b, of S: d numbers from number `from` of the tensor's on, to x (n, ldx). The
-// rows lie within one block of DTYPE_BLOCK positions. Nothing is turned.
-void stored_read(const struct stored *s, real *x, ptrdiff_t ldx, int b, int position, int n, int S, int from, int d);
 // 1 when kernels may begin at number `from` and take d numbers: blocks with a scale are not cut.
 int stored_is_whole(const struct stored *s, int from, int d);
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "harness/num/tape.h"
 
-#include <string.h>
-
 #include "harness/base/err.h"
+#include "harness/num/backend.h"
 #include "harness/num/stored.h"
 
 struct record {
@@ -12,13 +11,55 @@ struct record {
 	void *args;
 };
 
+enum { SCRATCH_CHUNK = 4 << 20, STEP_CHUNK = 1 << 20 };
+
+void tape_open(
+        struct tape *tape, struct tape_memory *memory, const struct backend *backend, int n_thread, size_t step_chunk)
+{
+	const int is_apart = backend->memory != NULL;
+	arena_init(&memory->step, is_apart ? STEP_CHUNK : step_chunk);
+	arena_init_from(&memory->values, step_chunk, backend->memory);
+	arena_init_from(&memory->scratch, SCRATCH_CHUNK, backend->memory);
+	*tape = (struct tape){.backend = backend,
+	        .n_thread = n_thread,
+	        .step = &memory->step,
+	        .values = is_apart ? &memory->values : NULL,
+	        .scratch = &memory->scratch};
+}
+
+void tape_close(struct tape_memory *memory)
+{
+	arena_release(&memory->step);
+	arena_release(&memory->values);
+	arena_release(&memory->scratch);
+}
+
 void tape_begin(struct tape *tape, enum tape_mode mode)
 {
 	tape->mode = mode;
 	tape->last = NULL;
-	tape->dropout_site = tape->is_decoding = 0;
+	tape->dropout_site = tape->is_decoding = tape->is_read = tape->n_token = 0;
 	tape->forward = tape->backward = (struct tally){0, 0, 0};
 	tape->tensor_bytes = 0;
+}
+
+void tape_restart(struct tape *tape, enum tape_mode mode)
+{
+	arena_reset(tape->step);
+	if (tape->values)
+		arena_reset(tape->values);
+	tape_begin(tape, mode);
+}
+
+struct tape_mark tape_mark(const struct tape *tape)
+{
+	return (struct tape_mark){arena_mark(tape->step), arena_mark(tape_values(tape))};
+}
+
+void tape_rewind(struct tape *tape, struct tape_mark mark)
+{
+	arena_rewind(tape_values(tape), mark.values);
+	arena_rewind(tape->step, mark.step);
 }
 
 void tape_backward(struct tape *tape)
@@ -59,9 +100,9 @@ struct tensor *tensor_new_if(struct tape *tape, int B, int T, int C, int has_gra
 	size_t bytes = (size_t)B * (size_t)T * (size_t)C * sizeof(real);
 	tape->tensor_bytes += (double)bytes;
 	if (tape->mode != TAPE_COUNT)
-		t->x = arena_alloc(tape->step, bytes);
+		t->x = arena_alloc(tape_values(tape), bytes);
 	if (tape->mode == TAPE_RECORD && has_gradient)
-		t->dx = arena_alloc(tape->step, bytes);
+		t->dx = arena_alloc(tape_values(tape), bytes);
 	t->is_own = 1;
 	return t;
 }
@@ -71,16 +112,44 @@ struct tensor *tensor_new(struct tape *tape, int B, int T, int C)
 	return tensor_new_if(tape, B, T, C, 1);
 }
 
+void tensor_clear_gradient(const struct tape *tape, struct tensor *t)
+{
+	const struct exec exec = {tape->n_thread, tape->scratch};
+	const size_t row_bytes = (size_t)t->C * sizeof(real);
+	if (t->t_stride == t->C && tensor_is_matrix(t)) {
+		tape->backend->clear(&exec, t->dx, (size_t)tensor_n_row(t) * row_bytes);
+		return;
+	}
+	for (int b = 0; b < t->B; b++)
+		for (int i = 0; i < t->T; i++)
+			tape->backend->clear(&exec, t->dx + b * t->b_stride + i * t->t_stride, row_bytes);
+}
+
+void tape_wait(const struct tape *tape)
+{
+	const struct exec exec = {tape->n_thread, tape->scratch};
+	tape->backend->download(&exec, NULL, NULL, 0);
+}
+
+const real *tensor_on_host(struct tape *tape, const struct tensor *t)
+{
+	tape->is_read = 1;
+	if (!tape->backend->memory)
+		return t->x;
+	const struct exec exec = {tape->n_thread, tape->scratch};
+	const ptrdiff_t n = (t->B - 1) * t->b_stride + (t->T - 1) * t->t_stride + t->C;
+	real *here = arena_alloc(tape->step, (size_t)n * sizeof(*here));
+	tape->backend->download(&exec, here, t->x, (size_t)n * sizeof(*here));
+	return here;
+}
+
 // A view shares its whole's gradient memory, so both must agree on whether it holds a value yet: the whole's
 // gradient is set to zero when the view is made, and from then on everybody adds.
 static struct tensor *view_of(struct tape *tape, struct tensor *whole, ptrdiff_t offset)
 {
 	struct tensor *view = arena_alloc(tape->step, sizeof(*view));
 	if (whole->dx && !whole->is_live) {
-		for (int b = 0; b < whole->B; b++)
-			for (int t = 0; t < whole->T; t++)
-				memset(whole->dx + b * whole->b_stride + t * whole->t_stride, 0,
-				        (size_t)whole->C * sizeof(real));
+		tensor_clear_gradient(tape, whole);
 		whole->is_live = 1;
 	}
 	*view = *whole;

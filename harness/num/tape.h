@@ -58,10 +58,33 @@ struct tape {
 	// A few new rows are computed through a cache: ops take the kernels for few rows, which read weights and cached
 	// rows once, as they lie, and add up in another order than training's. tape_begin clears it.
 	int is_decoding;
+	int n_token; // that op_embed was given since tape_begin: the model's, then those of tables with one row
+	int is_read; // since tape_begin the host has read what a slot wrote: such a step cannot be played again
 };
 
+// The arenas of a tape of its own: an owner has one of these beside it.
+struct tape_memory {
+	struct arena step, values, scratch; // values: nothing is in it where tensors lie on step
+};
+// A tape on memory of that backend; chunks of tensors are of step_chunk bytes.
+void tape_open(
+        struct tape *tape, struct tape_memory *memory, const struct backend *backend, int n_thread, size_t step_chunk);
+void tape_close(struct tape_memory *memory);
 // Empties the tape and sets the mode. Does not touch the arenas.
 void tape_begin(struct tape *tape, enum tape_mode mode);
+// The same after its arenas have been emptied: the start of a step.
+void tape_restart(struct tape *tape, enum tape_mode mode);
+// Where values and gradients come from.
+static inline struct arena *tape_values(const struct tape *tape)
+{
+	return tape->values ? tape->values : tape->step;
+}
+// What has been made since then is forgotten.
+struct tape_mark {
+	struct arena_mark step, values;
+};
+struct tape_mark tape_mark(const struct tape *tape);
+void tape_rewind(struct tape *tape, struct tape_mark mark);
 // Runs every record's backward, last first. The loss op has set its own input's gradient.
 void tape_backward(struct tape *tape);
 
@@ -74,6 +97,12 @@ struct tensor *tensor_new_if(struct tape *tape, int B, int T, int C, int has_gra
 struct tensor *tensor_columns(struct tape *tape, struct tensor *whole, int from, int n);
 // Rows from..from+n-1 of every sequence, sharing memory.
 struct tensor *tensor_rows(struct tape *tape, struct tensor *whole, int from, int n);
+// Writes zeros to its gradient, live or not.
+void tensor_clear_gradient(const struct tape *tape, struct tensor *t);
+// Everything that slots were asked for has been done when it returns: for timings.
+void tape_wait(const struct tape *tape);
+// Its values where the host can read them, with the same strides, until the step arena is reset.
+const real *tensor_on_host(struct tape *tape, const struct tensor *t);
 // True when the B*T rows are evenly spaced (one matrix with leading dimension t_stride).
 int tensor_is_matrix(const struct tensor *t);
 static inline long tensor_n_row(const struct tensor *t)

@@ -7,14 +7,6 @@
 
 enum { LINES = 16 }; // rows of a transposed tensor taken at a time: what is written then fills a cache line
 
-static struct model_param *find_param(const struct model *m, const char *name)
-{
-	for (int i = 0; i < m->n_param; i++)
-		if (!strcmp(m->param[i].name, name))
-			return &m->param[i];
-	return NULL;
-}
-
 // The file's name of a layer's tensor. (Formats come from tables, so the number is put in by hand.)
 static void layer_name(char name[WEIGHTS_NAME + 1], const char *format, int layer)
 {
@@ -42,7 +34,7 @@ int slice_make(struct slice *s, const struct model *m, const struct family_tenso
 		snprintf(own, sizeof(own), "layer.%d.%s", layer, row->param);
 	else
 		snprintf(own, sizeof(own), "%s", row->param);
-	*s = (struct slice){.row = row, .param = find_param(m, own), .d_head = m->config.d_head};
+	*s = (struct slice){.row = row, .param = model_find(m, own), .d_head = m->config.d_head};
 	layer_name(s->name, row->name, layer);
 	if (!s->param)
 		return 0;

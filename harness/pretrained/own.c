@@ -119,20 +119,12 @@ void own_print(FILE *out, const struct model *m, const struct model_config *said
 
 // --- tensors -------------------------------------------------------------------------------------------------------
 
-static const struct model_param *find_param(const struct model *m, const char *name)
-{
-	for (int i = 0; i < m->n_param; i++)
-		if (!strcmp(m->param[i].name, name))
-			return &m->param[i];
-	return NULL;
-}
-
 // The parameter that a row is of; layer 0's stands for all layers.
 static const struct model_param *param_of(const struct model *m, const struct family_tensor *row)
 {
 	char name[64];
 	snprintf(name, sizeof(name), "%s%s", strstr(row->name, "%d") ? "layer.0." : "", row->param);
-	return find_param(m, name);
+	return model_find(m, name);
 }
 
 const struct family_tensor *own_tensors(const struct model *m, const struct family_tensor *theirs, struct arena *arena)

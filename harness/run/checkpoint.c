@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "harness/base/hash.h"
+#include "harness/num/backend.h"
 #include "harness/run/run.h"
 
 static const char MAGIC[8] = "kvlabck2";
@@ -46,6 +47,33 @@ static int take(struct buffer *b, void *data, size_t bytes)
 	memcpy(data, b->data + b->at, bytes);
 	b->at += bytes;
 	return 0;
+}
+
+// Copies need no scratch.
+static const struct exec copying = {1, NULL};
+
+static void put_block(struct buffer *b, const struct checkpoint_block *block)
+{
+	if (!block->home) {
+		put(b, block->data, block->bytes);
+		return;
+	}
+	unsigned char *here = malloc(block->bytes + 1);
+	if (!here)
+		die_no_memory(block->bytes);
+	block->home->download(&copying, here, block->data, block->bytes);
+	put(b, here, block->bytes);
+	free(here);
+}
+
+static void take_block(struct buffer *b, const struct checkpoint_block *block)
+{
+	if (!block->home) {
+		take(b, block->data, block->bytes);
+		return;
+	}
+	block->home->upload(&copying, block->data, b->data + b->at, block->bytes);
+	b->at += block->bytes;
 }
 
 static int write_all(int fd, const void *data, size_t bytes)
@@ -108,7 +136,7 @@ int checkpoint_write(const char *path, const char *identity, const struct run_lo
 	for (int i = 0; i < n_block; i++) {
 		uint64_t bytes = block[i].bytes;
 		put(&body, &bytes, sizeof(bytes));
-		put(&body, block[i].data, block[i].bytes);
+		put_block(&body, &block[i]);
 	}
 	int status = write_file(path, &body, err);
 	free(body.data);
@@ -147,7 +175,7 @@ static int read_body(
 	}
 	for (int i = 0; i < n_block; i++) {
 		blocks.at += sizeof(uint64_t);
-		take(&blocks, block[i].data, block[i].bytes);
+		take_block(&blocks, &block[i]);
 	}
 	log->n_metric = 0;
 	for (uint64_t i = 0; i < n_metric; i++) {

@@ -4,6 +4,7 @@
 #ifndef KVLAB_RUN_ENGINE_H
 #define KVLAB_RUN_ENGINE_H
 #include "harness/model/model.h"
+#include "harness/run/player.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -15,27 +16,32 @@ struct engine_config {
 	enum dtype weights;
 	int n_thread;
 	uint64_t seed;
+	const struct backend *backend; // NULL: backend_cpu
 };
 
 struct engine {
-	struct engine_config config;
 	struct model model; // folded where the variant folds
 	struct tape tape;
-	struct arena memory, step, scratch;
+	struct tape_memory work;
+	struct arena arena, memory; // what the host knows of the model, and its values: the backend's memory
+	struct player player;
 };
 
 void engine_init(struct engine *e, const struct engine_config *config);
-// Around a model that is there, which must outlive it.
-void engine_init_around(struct engine *e, const struct model *model, int n_thread);
+// Around a model of the host's memory, which must outlive it: itself, or a copy in the backend's memory.
+void engine_init_around(struct engine *e, const struct model *model, const struct backend *backend, int n_thread);
 void engine_release(struct engine *e);
-// A cache for B sequences of up to capacity positions, memory from arena: 0, or -1 with the sentence why not.
-int engine_cache(const struct engine *e, struct cache *cache, const struct cache_config *config, int B, int capacity,
-        struct arena *arena, struct err *err);
+// A cache for B sequences of up to capacity positions, which lives as long as the engine: 0, or -1 with the sentence
+// why not.
+int engine_cache(
+        struct engine *e, struct cache *cache, const struct cache_config *config, int B, int capacity, struct err *err);
 // Logits (B, 1, n_vocab) of a token of each sequence, after `depth` that the cache must hold. Valid until the next
 // call.
 struct tensor *engine_step(struct engine *e, struct cache *cache, int depth, const int *tokens);
 // Logits of the last of n tokens of each sequence, at the start of an emptied cache.
 struct tensor *engine_prefill(struct engine *e, struct cache *cache, const int *tokens, int n);
+// All slots called so far have run: for timings.
+void engine_wait(struct engine *e);
 
 // What a step must read once: weights in their type and cached rows in theirs; and its FLOPs. Activations are left out.
 struct engine_cost {

@@ -6,14 +6,7 @@
 
 #include "harness/base/arena.h"
 
-enum {
-	BLOCKS_MOST = 64,
-	BATCH_BYTES = 64 << 20,
-	BATCH_TOKENS = 4096,
-	STEP_CHUNK = 32 << 20,
-	SCRATCH_CHUNK = 4 << 20,
-	RUN_CHUNK = 1 << 20
-};
+enum { BLOCKS_MOST = 64, BATCH_BYTES = 64 << 20, BATCH_TOKENS = 4096, STEP_CHUNK = 32 << 20, RUN_CHUNK = 1 << 20 };
 
 // Tokens from..to-1, of which scored..to-1 are scored.
 struct window {
@@ -32,8 +25,9 @@ struct work {
 	const int *ids;
 	long n_id;
 	int batch;
-	struct arena run, step, scratch;
+	struct arena run, memory; // memory: of the cached rows, the model's home's
 	struct tape tape;
+	struct tape_memory work;
 	struct cache *cache; // NULL: none
 	int *tokens;         // (batch, context - 1)
 	int *targets;        // (batch, n_q) of the batch in work,
@@ -121,9 +115,10 @@ static void score_beside(struct work *w, int m, struct tensor *logits, struct te
 	double *reference_loss = loss + (ptrdiff_t)logits->B * logits->T;
 	w->hits += op_cross_entropy(&w->tape, logits, w->targets, loss).hits;
 	op_cross_entropy(&w->tape, reference, w->targets, reference_loss);
+	const real *all = tensor_on_host(&w->tape, logits), *all_reference = tensor_on_host(&w->tape, reference);
 #pragma omp parallel for num_threads(w->tape.n_thread) if (w->tape.n_thread > 1) schedule(static)
 	for (int i = 0; i < m; i++) {
-		const real *x = logits->x + (ptrdiff_t)i * n, *r = reference->x + (ptrdiff_t)i * n;
+		const real *x = all + (ptrdiff_t)i * n, *r = all_reference + (ptrdiff_t)i * n;
 		w->score[i] = (struct score){.loss = loss[i],
 		        .reference_loss = reference_loss[i],
 		        .excess = loss[i] - reference_loss[i],
@@ -160,7 +155,7 @@ static void measure_batch(struct work *w, long first, int B)
 	}
 	if (w->cache)
 		cache_clear(w->cache);
-	arena_reset(&w->step);
+	tape_restart(&w->tape, TAPE_RUN);
 	struct model *reference = w->config->reference;
 	if (reference) {
 		struct tensor *logits = forward(w, w->model, B_run, shape, w->cache);
@@ -289,7 +284,8 @@ static int make_cache(struct work *w, struct err *err)
 		        "context)",
 		        T, DTYPE_BLOCK);
 	w->cache = arena_alloc(&w->run, sizeof(*w->cache));
-	return cache_init(w->cache, config, m->variant, &m->dims, m->variant_config, w->batch, T, &w->run, err);
+	return cache_init_in(w->cache, config, m->variant, &m->dims, m->variant_config, w->batch, T, &w->run,
+	        m->home->memory ? &w->memory : &w->run, err);
 }
 
 // Enough rows to be quick; more would only take more memory.
@@ -313,10 +309,8 @@ int perplexity_measure(struct perplexity *result, struct model *model, const int
 		w.n_token += n_row(window_at(&w, i));
 	w.batch = batch_of(&w);
 	arena_init(&w.run, RUN_CHUNK);
-	arena_init(&w.step, STEP_CHUNK);
-	arena_init(&w.scratch, SCRATCH_CHUNK);
-	w.tape = (struct tape){
-	        .backend = &backend_cpu, .n_thread = config->n_thread, .step = &w.step, .scratch = &w.scratch};
+	arena_init_from(&w.memory, RUN_CHUNK, model->home->memory);
+	tape_open(&w.tape, &w.work, model->home, config->n_thread, STEP_CHUNK);
 	const size_t n = (size_t)w.batch * (size_t)(config->context - 1);
 	w.tokens = arena_alloc(&w.run, n * sizeof(*w.tokens));
 	w.targets = arena_alloc(&w.run, n * sizeof(*w.targets));
@@ -328,7 +322,7 @@ int perplexity_measure(struct perplexity *result, struct model *model, const int
 		*result = result_of(&w);
 	}
 	arena_release(&w.run);
-	arena_release(&w.step);
-	arena_release(&w.scratch);
+	arena_release(&w.memory);
+	tape_close(&w.work);
 	return status;
 }

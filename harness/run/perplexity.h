@@ -24,7 +24,7 @@ struct perplexity_config {
 	// A type other than f32: what the model (not the reference) attends to goes through a cache of it, a window
 	// being one prefill. May be NULL.
 	const struct cache_config *cache;
-	struct model *reference; // of the same vocabulary; NULL: none. May be the model itself
+	struct model *reference; // of the same vocabulary and home; NULL: none. May be the model itself
 	double n_byte;           // of the text that was tokenised; 0: unknown
 	long n_prefix;           // ids at the front that stand for no byte of it (what a tokenizer puts before a text)
 	// Called now and then with tokens scored so far; may be NULL.
@@ -49,8 +49,9 @@ struct perplexity {
 	double agreement;       // share of tokens where both have the same most likely one
 };
 
-// 0, or -1 with the sentence why this cannot be measured: windows beyond the model's positions, a token beyond its
-// vocabulary, a reference of another one, a text of one token, a cache that would round nothing.
+// Where the model lies, there it is measured (model->home). 0, or -1 with the sentence why this cannot be measured:
+// windows beyond the model's positions, a token beyond its vocabulary, a reference of another one, a text of one token,
+// a cache that would round nothing.
 int perplexity_measure(struct perplexity *result, struct model *model, const int *ids, long n_id,
         const struct perplexity_config *config, struct err *err);
 

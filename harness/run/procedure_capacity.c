@@ -4,8 +4,10 @@
 // How many users a memory serves, and how long one user's context can be, follow with the weights beside the cache.
 // A context may be longer than the model's own positions: only the cache is asked about. The seed changes nothing.
 #include <math.h>
+#include <string.h>
 
 #include "harness/base/memory.h"
+#include "harness/num/device.h"
 #include "harness/run/footprint.h"
 #include "harness/run/run.h"
 #include "harness/spec/setup.h"
@@ -13,6 +15,7 @@
 struct capacity {
 	int context, weight_dtype;
 	double allocate, gpu_bytes;
+	char device[DEVICE_TEXT];
 };
 
 #define FIELD(f) offsetof(struct capacity, f)
@@ -23,6 +26,7 @@ static const struct option options[] = {
         {"gpu_bytes", OPTION_REAL, FIELD(gpu_bytes), "8e+10", 0, 1e15, NULL,
                 "memory that weights and caches share: users and the longest context are counted for it"},
         {"weight_dtype", OPTION_CHOICE, FIELD(weight_dtype), "bf16", 0, 0, DTYPE_CHOICES, "type of the weights"},
+        DEVICE_OPTION(FIELD(device)),
         {NULL},
 };
 
@@ -85,6 +89,43 @@ static int allocate(const struct setup *setup, const struct footprint *f, struct
 	return status;
 }
 
+// On a device: caches of one user each, beside the weights' bytes, until the next would not fit; every one is written
+// to. Reports how many there were.
+static int fill_device(const struct setup *setup, const struct footprint *f, struct run_log *log, struct err *err)
+{
+	const struct capacity *c = setup->procedure_config;
+	const struct attn_dims dims = model_attn_dims(setup->model);
+	const struct backend *backend = device_open(c->device, 1, err);
+	const struct exec exec = {1, NULL};
+	struct arena arena, memory;
+	struct cache cache;
+	if (!backend || !backend->memory)
+		return backend ? err_set(err, "device '%s' has no memory of its own to fill", c->device) : -1;
+	if (device_check_memory(backend, f->weight_bytes + f->cache_bytes, err))
+		return -1;
+	arena_init(&arena, 1 << 16);
+	arena_init_from(&memory, 1 << 16, backend->memory);
+	const double before = backend->memory->available(), most = fmin(c->gpu_bytes, before);
+	arena_alloc(&memory, (size_t)f->weight_bytes);
+	long n = 0;
+	int status = 0;
+	// Chunks are rounded up to whole pages.
+	while (!status && (double)memory.allocated_bytes + f->cache_bytes + (2 << 20) <= most &&
+	        f->cache_bytes + (2 << 20) <= backend->memory->available()) {
+		status = cache_init_in(&cache, setup->cache, setup->variant, &dims, setup->variant_config, 1,
+		        c->context, &arena, &memory, err);
+		if (!status)
+			backend->clear(&exec, cache.layer[0].stream[0], (size_t)cache.allocated_bytes);
+		n += !status;
+	}
+	put(log, "memory", "n_user_allocated", (double)n);
+	put(log, "memory", "device_bytes", (double)memory.allocated_bytes);
+	put(log, "memory", "available_bytes", before);
+	arena_release(&memory);
+	arena_release(&arena);
+	return status;
+}
+
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)
 {
 	(void)seed, (void)n_thread;
@@ -100,6 +141,8 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 		put(log, "count", "n_user", floor(left / f.cache_bytes));
 		put(log, "count", "longest_context", floor(at_least_0(left - f.cache.per_sequence) / per_token));
 	}
+	if (strcmp(c->device, "cpu"))
+		return f.cache_bytes > 0 ? fill_device(setup, &f, log, err) : 0;
 	if (f.cache_bytes > c->allocate)
 		return 0;
 	const double available = memory_available();

@@ -45,15 +45,12 @@ static struct counted count(const struct setup *setup)
 	struct arena memory;
 	struct model model;
 	arena_init(&memory, 1 << 20);
-	struct tape tape = {.backend = &backend_cpu, .n_thread = 1, .step = &memory, .scratch = &memory};
 	const struct count *c = setup->procedure_config;
 	const int T = n_token(setup), context = c->context ? c->context : T;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
-	tape_begin(&tape, TAPE_COUNT);
-	model_forward(&tape, &model, NULL, 1, T, 0, T, NULL);
 	struct counted counted = {
 	        .n_param = (double)model.n_number,
-	        .forward = tape.forward,
+	        .forward = model_count(&model, 1, T, 0, T, NULL, 0).forward,
 	        .cache_bytes_per_token = cache_bytes_per_token(
 	                setup->cache, setup->variant, &model.dims, setup->variant_config, context),
 	};

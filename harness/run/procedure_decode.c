@@ -14,12 +14,14 @@
 #include "harness/base/stats.h"
 #include "harness/base/verdict.h"
 #include "harness/num/cpu/probe.h"
+#include "harness/num/device.h"
 #include "harness/run/decode_arm.h"
 #include "harness/run/run.h"
 
 struct decode {
 	int context, batch, prompt, prompt_rounds, weight_dtype;
 	double warm_s, most_s, width, least_effect;
+	char device[DEVICE_TEXT];
 };
 
 #define FIELD(f) offsetof(struct decode, f)
@@ -37,6 +39,7 @@ static const struct option options[] = {
                 "both sides, as a share"},
         {"least_effect", OPTION_REAL, FIELD(least_effect), "0.02", 0, 10, NULL,
                 "differences below this share are called the same"},
+        DEVICE_OPTION(FIELD(device)),
         {NULL},
 };
 
@@ -71,6 +74,11 @@ static double memory_of(const struct setup *setup)
 	return bytes;
 }
 
+static int is_apart(const struct setup *setup)
+{
+	return strcmp(((const struct decode *)setup->procedure_config)->device, "cpu") != 0;
+}
+
 static int admit(const struct setup *setup, struct err *err)
 {
 	const struct decode *c = setup->procedure_config;
@@ -91,6 +99,8 @@ static int admit(const struct setup *setup, struct err *err)
 	if (cache->k_scales == K_SCALES_CHANNEL && c->context < DTYPE_BLOCK)
 		return err_set(
 		        err, "k_scales: channel needs a context of at least %d, not %d", DTYPE_BLOCK, c->context);
+	if (is_apart(setup)) // its memory is looked at when it has been opened
+		return 0;
 	const double gib = 1073741824, need = memory_of(setup), available = memory_available();
 	if (available >= 0 && need > free_share * available)
 		return err_set(err,
@@ -114,7 +124,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	cost->n_param = arm.footprint.n_param;
 	cost->cache_bytes_per_token = arm.footprint.cache_bytes / (shape.context + 1);
 	arena_release(&arena);
-	cost->memory_bytes = memory_of(setup);
+	cost->memory_bytes = is_apart(setup) ? 0 : memory_of(setup);
 	cost->seconds = c->most_s + 2 * c->warm_s;
 	// Prefills of two arms, the gate's two among them: a multiply-add per parameter and token.
 	cost->flops = 2 * 2 * cost->n_param * ((double)c->prompt_rounds * shape.prompt + 2 * 64);
@@ -142,11 +152,13 @@ struct measurement {
 	struct decode_arm arm[2];
 	int is_measured[N_ARM];
 	struct series step[N_ARM], prefill[2];
-	struct arena memory, step_arena, scratch;
+	struct arena arena, memory; // what the host knows; weights and caches, in the backend's memory
+	struct decode_place place;
 	struct tape tape;
+	struct tape_memory work;
 	struct rng rng;
 	int *tokens; // of a prompt, or of a step
-	real *probe;
+	real *probe; // PROBE_BYTES
 	double sink; // what the probe has read
 	struct ratio gain;
 	int is_reached;
@@ -165,19 +177,23 @@ static int is_stopped(const struct measurement *m, double fraction)
 static int build(struct measurement *m, uint64_t seed, struct err *err)
 {
 	const struct decode_point *shape = &m->shape;
-	decode_arm_of(&m->arm[ARM], m->setup, shape, &m->memory);
+	decode_arm_of(&m->arm[ARM], m->setup, shape, &m->arena);
 	m->is_measured[ARM] = m->is_measured[PROBE] = 1;
-	m->is_measured[REFERENCE] = decode_arm_reference(&m->arm[REFERENCE], m->setup, shape, &m->memory);
+	m->is_measured[REFERENCE] = decode_arm_reference(&m->arm[REFERENCE], m->setup, shape, &m->arena);
 	for (int a = ARM; a <= REFERENCE; a++)
-		if (m->is_measured[a] && decode_arm_build(&m->arm[a], a ? &m->arm[ARM] : NULL, shape, seed,
-		                                 m->tape.n_thread, &m->memory, err))
+		if (m->is_measured[a] &&
+		        decode_arm_build(&m->arm[a], a ? &m->arm[ARM] : NULL, shape, seed, &m->place, err))
 			return -1;
 	const int n = shape->prompt > shape->batch ? shape->prompt : shape->batch;
-	m->tokens = arena_alloc(&m->memory, (size_t)n * sizeof(*m->tokens));
+	m->tokens = arena_alloc(&m->arena, (size_t)n * sizeof(*m->tokens));
 	for (int i = 0; i < n; i++)
 		m->tokens[i] = (int)rng_below(&m->rng, (uint32_t)m->arm[ARM].config.n_vocab);
-	m->probe = arena_zalloc(&m->memory, PROBE_BYTES);
-	arena_touch(&m->memory);
+	const struct backend *backend = m->place.backend;
+	const struct exec exec = {m->tape.n_thread, m->tape.scratch};
+	m->probe = arena_alloc(m->place.memory, PROBE_BYTES);
+	backend->clear(&exec, m->probe, PROBE_BYTES);
+	if (!backend->memory)
+		arena_touch(m->place.memory);
 	return 0;
 }
 
@@ -186,8 +202,8 @@ static int gate(struct measurement *m, uint64_t seed, struct err *err)
 	for (int a = ARM; a <= REFERENCE; a++) {
 		if (!m->is_measured[a])
 			continue;
-		const double error = decode_arm_gate(&m->arm[a], &m->tape, seed, &m->memory),
-		             tolerance = decode_arm_tolerance(&m->arm[a]);
+		const double error = decode_arm_gate(&m->arm[a], &m->tape, seed, &m->place),
+		             tolerance = decode_arm_tolerance(&m->arm[a], m->place.is_rounded);
 		put(m, "gate", a ? "gate_error_reference" : "gate_error", error);
 		put(m, "gate", a ? "gate_tolerance_reference" : "gate_tolerance", tolerance);
 		if (!(error <= tolerance))
@@ -199,13 +215,26 @@ static int gate(struct measurement *m, uint64_t seed, struct err *err)
 	return 0;
 }
 
+// Seconds for PROBE_BYTES: read by the processor; on a device, half of them read and written to the other half.
+static double probe(struct measurement *m)
+{
+	const struct backend *backend = m->place.backend;
+	const struct exec exec = {m->tape.n_thread, m->tape.scratch};
+	const double start = clock_s();
+	if (backend->memory) {
+		unsigned char *half = (unsigned char *)m->probe;
+		backend->move(&exec, half, half + PROBE_BYTES / 2, PROBE_BYTES / 2);
+		tape_wait(&m->tape);
+	} else {
+		m->sink += probe_read(m->probe, PROBE_BYTES / (long)sizeof(real), m->tape.n_thread);
+	}
+	return clock_s() - start;
+}
+
 static double sample(struct measurement *m, int a)
 {
-	if (a == PROBE) {
-		const double start = clock_s();
-		m->sink += probe_read(m->probe, PROBE_BYTES / (long)sizeof(real), m->tape.n_thread);
-		return clock_s() - start;
-	}
+	if (a == PROBE)
+		return probe(m);
 	double spent = 0;
 	for (int i = 0; i < m->step[a].calls; i++)
 		spent += decode_arm_step(&m->arm[a], &m->tape, m->tokens);
@@ -235,7 +264,7 @@ static void prefill(struct measurement *m)
 	for (int a = ARM; a <= REFERENCE; a++)
 		if (m->is_measured[a]) {
 			summarise(&m->prefill[a]);
-			decode_arm_fill(&m->arm[a], m->shape.context);
+			decode_arm_fill(&m->arm[a], &m->tape, m->shape.context);
 		}
 }
 
@@ -393,32 +422,41 @@ static int measure(struct measurement *m, uint64_t seed, struct err *err)
 	put(m, "time", "clock_mhz", load_clock_mhz());
 	put(m, "time", "n_thread", m->tape.n_thread);
 	put(m, "memory", "cache_bytes", m->arm[ARM].cache.allocated_bytes);
-	put(m, "memory", "temporary_bytes", (double)(m->step_arena.allocated_bytes + m->scratch.allocated_bytes));
+	put(m, "memory", "temporary_bytes",
+	        (double)(m->work.step.allocated_bytes + m->work.values.allocated_bytes +
+	                 m->work.scratch.allocated_bytes));
 	put(m, "memory", "peak_bytes", memory_peak());
 	return 0;
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)
 {
+	const struct decode *asked = setup->procedure_config;
 	if (admit(setup, err))
+		return -1;
+	// Weights that are kept in f32 are multiplied as such.
+	const struct backend *backend = device_open(asked->device, asked->weight_dtype == DTYPE_F32, err);
+	if (!backend || (backend->memory && device_check_memory(backend, memory_of(setup), err)))
 		return -1;
 	struct arena own;
 	arena_init(&own, 1 << 16);
 	struct measurement *m = arena_zalloc(&own, sizeof(*m));
 	m->setup = setup;
-	m->options = setup->procedure_config;
+	m->options = asked;
 	m->shape = shape_of(setup);
 	m->log = log;
 	m->rng = rng_make(seed, RNG_CHECK, 2);
-	arena_init(&m->memory, 1 << 20);
-	arena_init(&m->step_arena, 4 << 20);
-	arena_init(&m->scratch, 4 << 20);
-	m->tape = (struct tape){
-	        .backend = &backend_cpu, .n_thread = n_thread, .step = &m->step_arena, .scratch = &m->scratch};
+	arena_init(&m->arena, 1 << 20);
+	arena_init_from(&m->memory, 1 << 20, backend->memory);
+	tape_open(&m->tape, &m->work, backend, n_thread, 4 << 20);
+	m->place = (struct decode_place){
+	        backend, &m->arena, &m->memory, n_thread, backend->memory && asked->weight_dtype != DTYPE_F32};
 	const int status = measure(m, seed, err);
+	for (int a = ARM; a <= REFERENCE; a++)
+		decode_arm_release(&m->arm[a]);
+	tape_close(&m->work);
 	arena_release(&m->memory);
-	arena_release(&m->step_arena);
-	arena_release(&m->scratch);
+	arena_release(&m->arena);
 	arena_release(&own);
 	return status;
 }

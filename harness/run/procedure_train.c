@@ -144,12 +144,13 @@ struct training {
 
 static int blocks(struct training *t, struct checkpoint_block *block)
 {
+	const struct backend *home = t->trainer.model.home;
 	const size_t bytes = (size_t)t->trainer.model.n_padded * sizeof(real);
 	block[0] = (struct checkpoint_block){&t->state, sizeof(t->state)};
-	block[1] = (struct checkpoint_block){t->trainer.model.x, bytes};
-	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, bytes};
-	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, bytes};
-	block[4] = (struct checkpoint_block){t->best, bytes};
+	block[1] = (struct checkpoint_block){t->trainer.model.x, bytes, home};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, bytes, home};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, bytes, home};
+	block[4] = (struct checkpoint_block){t->best, bytes, home};
 	return 5;
 }
 
@@ -160,6 +161,12 @@ static int save(struct training *t, struct err *err)
 		return 0;
 	t->log->checkpointed_s = clock_s();
 	return checkpoint_write(t->log->checkpoint_path, t->identity, t->log, block, blocks(t, block), err);
+}
+
+static void copy_weights(const struct trainer *t, real *to, const real *from)
+{
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	t->tape.backend->move(&exec, to, from, (size_t)t->model.n_padded * sizeof(real));
 }
 
 // 0, or 1 when the loss is not finite: the last update has broken the weights.
@@ -179,7 +186,7 @@ static int evaluate(struct training *t)
 		s->best_loss = loss.mean;
 		s->best_step = s->step;
 		s->n_worse = 0;
-		memcpy(t->best, t->trainer.model.x, (size_t)t->trainer.model.n_padded * sizeof(real));
+		copy_weights(&t->trainer, t->best, t->trainer.model.x);
 	}
 	s->n_at_stop = t->config->stop_at > 0 && accuracy >= t->config->stop_at ? s->n_at_stop + 1 : 0;
 	if (!s->converged_step && accuracy >= t->config->converged_at)
@@ -257,7 +264,7 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	const struct step_cost step = trainer_count(setup, c->batch);
 	const double flops = step.forward.flops + step.backward.flops;
 	if (s->best_step) {
-		memcpy(t->trainer.model.x, t->best, (size_t)t->trainer.model.n_padded * sizeof(real));
+		copy_weights(&t->trainer, t->trainer.model.x, t->best);
 		report_evaluation(t, RNG_TEST, "test", c->n_test);
 		if (t->trainer.shape.n_slice > 1)
 			report_evaluation(t, RNG_VALIDATION, "validation", c->n_validation);
@@ -297,7 +304,8 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	struct training t = {.config = c, .log = log};
 	trainer_init(&t.trainer, setup, &optimizer, c->batch, seed, n_thread);
 	t.trainer.data = data_of(setup);
-	t.best = arena_zalloc(&t.trainer.run, (size_t)t.trainer.model.n_padded * sizeof(real));
+	t.best = arena_alloc(trainer_memory(&t.trainer), (size_t)t.trainer.model.n_padded * sizeof(real));
+	model_clear(&t.trainer.model, t.best, t.trainer.model.n_padded);
 	t.state.best_accuracy = -1;
 	t.state.best_loss = INFINITY;
 	log->checkpointed_s = clock_s();

@@ -217,9 +217,9 @@ static void blocks(struct tuning *t, struct checkpoint_block block[N_BLOCK])
 {
 	struct model *m = &t->trainer.model;
 	block[0] = (struct checkpoint_block){&t->state, sizeof(t->state)};
-	block[1] = (struct checkpoint_block){m->x, (size_t)m->n_padded * sizeof(real)};
-	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, (size_t)m->n_trained * sizeof(real)};
-	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, (size_t)m->n_trained * sizeof(real)};
+	block[1] = (struct checkpoint_block){m->x, (size_t)m->n_padded * sizeof(real), m->home};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, (size_t)m->n_trained * sizeof(real), m->home};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, (size_t)m->n_trained * sizeof(real), m->home};
 }
 
 static int save(struct tuning *t, struct work *r)

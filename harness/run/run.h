@@ -44,6 +44,7 @@ const char *run_log_intern(const char *text);
 struct checkpoint_block {
 	void *data;
 	size_t bytes;
+	const struct backend *home; // in whose memory data lies; NULL: the process's
 };
 int checkpoint_write(const char *path, const char *identity, const struct run_log *log,
         const struct checkpoint_block *block, int n_block, struct err *err);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STEP_CHUNK = 32 << 20, SCRATCH_CHUNK = 4 << 20, RUN_CHUNK = 1 << 20 };
+enum { STEP_CHUNK = 32 << 20, RUN_CHUNK = 1 << 20 };
 
 int trainer_has_cache(const struct setup *setup)
 {
@@ -12,11 +12,12 @@ int trainer_has_cache(const struct setup *setup)
 	return cache && (cache->k_dtype != DTYPE_F32 || cache->v_dtype != DTYPE_F32);
 }
 
-static int init_cache(
-        struct cache *cache, const struct setup *setup, int batch, int T, struct arena *arena, struct err *err)
+static int init_cache(struct cache *cache, const struct setup *setup, int batch, int T, struct arena *arena,
+        struct arena *memory, struct err *err)
 {
 	const struct attn_dims dims = model_attn_dims(setup->model);
-	return cache_init(cache, setup->cache, setup->variant, &dims, setup->variant_config, batch, T, arena, err);
+	return cache_init_in(
+	        cache, setup->cache, setup->variant, &dims, setup->variant_config, batch, T, arena, memory, err);
 }
 
 int trainer_check_cache(const struct setup *setup, struct err *err)
@@ -33,7 +34,7 @@ int trainer_check_cache(const struct setup *setup, struct err *err)
 	struct cache cache;
 	struct arena memory;
 	arena_init(&memory, RUN_CHUNK);
-	const int status = init_cache(&cache, setup, 1, 1, &memory, err);
+	const int status = init_cache(&cache, setup, 1, 1, &memory, &memory, err);
 	arena_release(&memory);
 	return status;
 }
@@ -61,46 +62,67 @@ void trainer_init(struct trainer *t, const struct setup *setup, const struct opt
 int trainer_init_from(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
         uint64_t seed, int n_thread, const struct model *start, const char *train_only, struct err *err)
 {
+	return trainer_init_on(t, &backend_cpu, setup, optimizer, batch, seed, n_thread, start, train_only, err);
+}
+
+struct arena *trainer_memory(struct trainer *t)
+{
+	return t->tape.backend->memory ? &t->memory : &t->run;
+}
+
+// Values to begin with are made by the host, and go where the backend works.
+static void begin_with(struct trainer *t, const struct model *start)
+{
+	const struct backend *backend = t->tape.backend;
+	struct model made = t->model, *here = backend->memory ? &made : &t->model;
+	struct arena made_in;
+	arena_init(&made_in, RUN_CHUNK);
+	model_allocate(here, !backend->memory, backend->memory ? &made_in : &t->run);
+	if (start)
+		copy_values(here, start);
+	else
+		model_draw_weights(here, t->seed);
+	if (backend->memory)
+		model_upload(&t->model, here, backend, 1, &t->run, &t->memory);
+	arena_release(&made_in);
+}
+
+int trainer_init_on(struct trainer *t, const struct backend *backend, const struct setup *setup,
+        const struct optimizer_config *optimizer, int batch, uint64_t seed, int n_thread, const struct model *start,
+        const char *train_only, struct err *err)
+{
 	memset(t, 0, sizeof(*t));
 	t->data = (struct task_data){.task = setup->task, .config = setup->task_config, .batch = batch};
 	t->shape = setup->task->shape(setup->task_config);
 	t->seed = seed;
 	t->batch = batch;
 	arena_init(&t->run, RUN_CHUNK);
-	arena_init(&t->step, STEP_CHUNK);
-	arena_init(&t->scratch, SCRATCH_CHUNK);
+	arena_init_from(&t->memory, RUN_CHUNK, backend->memory);
+	tape_open(&t->tape, &t->work, backend, n_thread, STEP_CHUNK);
+	t->tape.dropout_seed = seed;
 	model_init(&t->model, setup->model, setup->variant, setup->variant_config, &t->run);
 	if (train_only && model_train_only(&t->model, train_only, err)) {
 		trainer_release(t);
 		return -1;
 	}
-	model_allocate(&t->model, 1, &t->run);
-	if (start)
-		copy_values(&t->model, start);
-	else
-		model_draw_weights(&t->model, seed);
-	optimizer_init(&t->optimizer, optimizer, &t->model, &t->run);
+	begin_with(t, start);
+	optimizer_init(&t->optimizer, optimizer, &t->model, trainer_memory(t));
 	t->tokens = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.T * sizeof(int));
 	t->targets = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(int));
 	t->row_loss = arena_alloc(&t->run, (size_t)batch * (size_t)t->shape.n_target * sizeof(double));
 	if (trainer_has_cache(setup)) {
 		t->cache = arena_alloc(&t->run, sizeof(*t->cache));
-		if (init_cache(t->cache, setup, batch, t->shape.T, &t->run, err))
+		if (init_cache(t->cache, setup, batch, t->shape.T, &t->run, trainer_memory(t), err))
 			BUG("%s", err->message);
 	}
-	t->tape = (struct tape){.backend = &backend_cpu,
-	        .n_thread = n_thread,
-	        .step = &t->step,
-	        .scratch = &t->scratch,
-	        .dropout_seed = seed};
 	return 0;
 }
 
 void trainer_release(struct trainer *t)
 {
 	arena_release(&t->run);
-	arena_release(&t->step);
-	arena_release(&t->scratch);
+	arena_release(&t->memory);
+	tape_close(&t->work);
 }
 
 // Sequences first, first + stride, ...
@@ -113,8 +135,7 @@ static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, 
 
 static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct cache *cache)
 {
-	arena_reset(&t->step);
-	tape_begin(&t->tape, mode);
+	tape_restart(&t->tape, mode);
 	return model_loss(&t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache,
 	        t->targets, mode == TAPE_RUN ? t->row_loss : NULL);
 }
@@ -135,7 +156,7 @@ struct loss trainer_step(struct trainer *t, long step)
 	struct loss loss = trainer_gradients(t, step);
 	if (!isfinite(loss.mean))
 		return loss;
-	const struct exec exec = {t->tape.n_thread, &t->scratch};
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
 	optimizer_step(&t->optimizer, &t->model, step, &exec, t->tape.backend);
 	return loss;
 }
@@ -224,13 +245,10 @@ struct step_cost trainer_count(const struct setup *setup, int batch)
 {
 	struct arena memory;
 	arena_init(&memory, RUN_CHUNK);
-	struct tape tape = {.backend = &backend_cpu, .n_thread = 1, .step = &memory, .scratch = &memory};
 	struct task_shape shape = setup->task->shape(setup->task_config);
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
-	tape_begin(&tape, TAPE_COUNT);
-	model_loss(&tape, &model, NULL, batch, shape.T, shape.target_from, shape.n_target, NULL, NULL, NULL);
-	struct step_cost cost = {tape.forward, tape.backward, tape.tensor_bytes, model.n_number};
+	const struct model_cost cost = model_count(&model, batch, shape.T, shape.target_from, shape.n_target, NULL, 1);
 	arena_release(&memory);
-	return cost;
+	return (struct step_cost){cost.forward, cost.backward, cost.tensor_bytes, model.n_number};
 }

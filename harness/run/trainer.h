@@ -2,7 +2,7 @@
 // A model being trained on a task: one step, one evaluation. Used by the train procedure, by benches and by tests.
 //
 // trainer_init, then any number of trainer_step (numbered from 1) and trainer_evaluate, then trainer_release. Memory is
-// taken by the first step and the first evaluation; after that no step allocates (tested by trainer->step.n_grow).
+// taken by the first step and the first evaluation; after that no step allocates (tested by trainer->work.step.n_grow).
 //
 // Accuracy is measured through what is stored: where the setup's cache has a type other than f32, evaluations go
 // through a cache of that type (one prefill of the whole sequence). Training has no cache.
@@ -20,7 +20,8 @@ struct trainer {
 	struct task_shape shape;
 	uint64_t seed;
 	int batch;
-	struct arena run, step, scratch;
+	struct arena run, memory; // what lasts; what of it lies in the backend's memory, where that is not the host's
+	struct tape_memory work;
 	struct model model;
 	struct optimizer optimizer;
 	struct tape tape;
@@ -36,6 +37,12 @@ void trainer_init(struct trainer *t, const struct setup *setup, const struct opt
 // named in train_only ("w_q w_k", model_train_only; NULL: all). 0, or -1 with the sentence that there are none such.
 int trainer_init_from(struct trainer *t, const struct setup *setup, const struct optimizer_config *optimizer, int batch,
         uint64_t seed, int n_thread, const struct model *start, const char *train_only, struct err *err);
+// The same on a backend; start lies in the host's memory.
+int trainer_init_on(struct trainer *t, const struct backend *backend, const struct setup *setup,
+        const struct optimizer_config *optimizer, int batch, uint64_t seed, int n_thread, const struct model *start,
+        const char *train_only, struct err *err);
+// The arena of values that last.
+struct arena *trainer_memory(struct trainer *t);
 void trainer_release(struct trainer *t);
 // Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; with a
 // loss that is not finite nothing is updated.

@@ -16,7 +16,7 @@
 #include "harness/run/run.h"
 #include "harness/spec/setup.h"
 
-enum { MOST_WORKERS = 256, RESPAWNS = 5, CHILD_DONE = 0, CHILD_FAULT = 3, CHILD_STOPPED = 4, CHILD_NO_MEMORY = 5 };
+enum { MOST_WORKERS = 256, RESPAWNS = 5, CHILD_DONE = 0, CHILD_FAULT = 3, CHILD_STOPPED = 4, CHILD_DIED = 5 };
 
 static volatile sig_atomic_t stop_asked;
 
@@ -60,15 +60,12 @@ static int tick(void *context, double fraction)
 }
 
 // The run has failed, and this worker with it: the parent starts another, and the grid goes on.
-static void no_memory(void *context, unsigned long long bytes)
+static void died(void *context, const char *message)
 {
 	const struct claimed *c = context;
-	char message[128];
-	snprintf(message, sizeof(message), "out of memory: %.1f GiB more were asked for (make the point smaller)",
-	        (double)bytes / 1073741824);
 	const int is_stored =
 	        !store_finish(c->store, c->run->id, RUN_FAILED, message, NULL, 0, NULL, 0, 0, &(struct err){0});
-	_exit(is_stored ? CHILD_NO_MEMORY : CHILD_FAULT);
+	_exit(is_stored ? CHILD_DIED : CHILD_FAULT);
 }
 
 // Runs what was claimed. 0 stored, 2 stopped and given back, -1 fault.
@@ -88,12 +85,12 @@ static int run_claimed(struct store *store, const struct worker_plan *plan, cons
 	log.context = &claimed;
 	const double started_s = clock_s();
 	int status;
-	on_no_memory(no_memory, &claimed);
+	on_death(died, &claimed);
 	if (setup_parse(&setup, run->json, arena, &failure))
 		status = -1;
 	else
 		status = setup.procedure->run(&setup, run->seed, plan->n_thread, &log, &failure);
-	on_no_memory(NULL, NULL);
+	on_death(NULL, NULL);
 	if (claimed.err.is_set) {
 		*err = claimed.err;
 		status = -2;
@@ -190,7 +187,7 @@ static int collect(struct crew *crew, struct err *err)
 		crew->n_alive--;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_FAULT)
 			crew->fault = 1;
-		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NO_MEMORY && !stop_asked && spawn(crew, i, err))
+		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_DIED && !stop_asked && spawn(crew, i, err))
 			return -1;
 		if (WIFSIGNALED(status) && !stop_asked && crew->n_respawn++ < RESPAWNS * crew->plan->n_worker &&
 		        spawn(crew, i, err))

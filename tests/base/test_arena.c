@@ -102,6 +102,44 @@ static void printf_writes_all_of_a_long_text(void **state UNUSED)
 	arena_release(&arena);
 }
 
+static char apart[3 * 4096] __attribute__((aligned(256)));
+static int n_taken, n_given;
+
+static void *take(size_t bytes)
+{
+	assert_true(bytes <= sizeof(apart) && !n_taken++);
+	return apart;
+}
+
+static void give(void *at, size_t bytes)
+{
+	assert_true(at == apart && bytes <= sizeof(apart));
+	n_given++;
+}
+
+// Memory of a source is handed out from its first byte on, and nobody writes a header there.
+static void a_source_is_asked_and_its_memory_left_alone(void **state UNUSED)
+{
+	const struct memory_source source = {take, give, NULL};
+	struct arena arena;
+	memset(apart, 7, sizeof(apart));
+	arena_init_from(&arena, sizeof(apart), &source);
+	assert_ptr_equal(arena_alloc(&arena, 100), apart);
+	const struct arena_mark mark = arena_mark(&arena);
+	char *second = arena_alloc(&arena, 8000);
+	assert_ptr_equal(second, apart + 128);
+	arena_rewind(&arena, mark);
+	assert_ptr_equal(arena_alloc(&arena, 64), second);
+	arena_reset(&arena);
+	assert_ptr_equal(arena_alloc(&arena, sizeof(apart) - 4096), apart);
+	assert_int_equal(arena.n_grow, 1);
+	arena_release(&arena);
+	assert_int_equal(n_given, 1);
+	assert_ptr_equal(arena.source, &source);
+	for (size_t i = 0; i < sizeof(apart); i++)
+		assert_int_equal(apart[i], 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +149,7 @@ int main(void)
 	        cmocka_unit_test(the_second_round_never_grows),
 	        cmocka_unit_test(rewind_gives_back_what_came_after_the_mark),
 	        cmocka_unit_test(printf_writes_all_of_a_long_text),
+	        cmocka_unit_test(a_source_is_asked_and_its_memory_left_alone),
 	};
 	return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }

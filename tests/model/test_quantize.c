@@ -13,7 +13,7 @@
 
 // Of logits, or of 1: decoding adds up in another order (model.h: DECODE_ROWS).
 static const double DECODE_ROUNDING = 64;
-enum { T = 44, V = SETTINGS_VOCAB, PREFILL = 36, MANY = OP_FEW_ROWS + 1 };
+enum { T = 44, V = SETTINGS_VOCAB, PREFILL = 36, MANY = 33 };
 
 static struct rig rig;
 

@@ -115,6 +115,8 @@ static void a_point_refers_to_the_heads_of_its_family(void **state UNUSED)
 static const char small[] = "family: llama, n_layer: 2, d_model: 64, n_head: 4, n_kv_head: 2, d_ff: 96, n_vocab: 100, "
                             "n_ctx: 400";
 
+static const struct decode_place place = {&backend_cpu, &arena, &arena, 1, 0};
+
 static struct tape tape_of(void)
 {
 	struct arena *step = arena_zalloc(&arena, 2 * sizeof(*step));
@@ -142,7 +144,7 @@ static void weights_drawn_for_inference_are_the_quantised_ones(void **state UNUS
 		model_draw_weights(&a, 7);
 		model_quantize(&a, (enum dtype)dtype, 1, &arena);
 		model_init(&b, setup->model, setup->variant, setup->variant_config, &arena);
-		model_draw_for_inference(&b, NULL, 7, (enum dtype)dtype, 2, &arena);
+		model_draw_for_inference(&b, NULL, 7, (enum dtype)dtype, 2, &arena, &arena);
 		tape_begin(&tape, TAPE_RUN);
 		const struct tensor *x = model_forward(&tape, &a, tokens, 1, 8, 0, 8, NULL),
 		                    *y = model_forward(&tape, &b, tokens, 1, 8, 0, 8, NULL);
@@ -160,8 +162,8 @@ static void arms_share_what_is_outside_attention(void **state UNUSED)
 	const struct setup *setup = &load(small, "name: shared_kv", f16)->setup;
 	decode_arm_of(&arm, setup, &shape, &arena);
 	assert_true(decode_arm_reference(&reference, setup, &shape, &arena));
-	assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, 1, &arena, &err), 0);
-	assert_int_equal(decode_arm_build(&reference, &arm, &shape, 1, 1, &arena, &err), 0);
+	assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, &place, &err), 0);
+	assert_int_equal(decode_arm_build(&reference, &arm, &shape, 1, &place, &err), 0);
 	assert_ptr_equal(arm.model.head->stored, reference.model.head->stored);
 	assert_ptr_equal(arm.model.layer[1].ff_in->stored, reference.model.layer[1].ff_in->stored);
 	assert_ptr_equal(arm.model.layer[1].norm1_gain->x, reference.model.layer[1].norm1_gain->x);
@@ -183,9 +185,9 @@ static void a_filled_context_repeats_the_prompt(void **state UNUSED)
 		for (int t = 0; t < PROMPT; t++)
 			tokens[t] = (7 * t + t * t) % 100;
 		decode_arm_of(&arm, &load(small, "name: gqa", types[i])->setup, &shape, &arena);
-		assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, 1, &arena, &err), 0);
+		assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, &place, &err), 0);
 		assert_true(decode_arm_prefill(&arm, &tape, tokens, PROMPT) > 0);
-		decode_arm_fill(&arm, COPIES * PROMPT);
+		decode_arm_fill(&arm, &tape, COPIES * PROMPT);
 		assert_int_equal(arm.cache.length, COPIES * PROMPT);
 		for (int s = 0; s < arm.cache.n_stream; s++) {
 			// f32 rows of 32 numbers; f16; q8; q4 with scales per channel, whose 97 positions are 3 units
@@ -228,9 +230,9 @@ static void the_gate_finds_a_wrong_decode(void **state UNUSED)
 			variant.decode = wrong_decode;
 		setup.variant = &variant;
 		decode_arm_of(&arm, &setup, &shape, &arena);
-		assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, 1, &arena, &err), 0);
-		const double error = decode_arm_gate(&arm, &tape, 1, &arena);
-		assert_true((error <= decode_arm_tolerance(&arm)) == !i);
+		assert_int_equal(decode_arm_build(&arm, NULL, &shape, 1, &place, &err), 0);
+		const double error = decode_arm_gate(&arm, &tape, 1, &place);
+		assert_true((error <= decode_arm_tolerance(&arm, 0)) == !i);
 	}
 	tape_free(&tape);
 }

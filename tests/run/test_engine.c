@@ -53,8 +53,8 @@ static void a_step_is_the_models(void **state UNUSED)
 			int *tokens = rig_tokens(&rig, B * T, V), some[B * T], next[B];
 			engine_init(&engine, &config);
 			engine_init(&other, &two);
-			if (engine_cache(&engine, &cache, NULL, B, T, &rig.memory, &err) ||
-			        engine_cache(&other, &its, NULL, B, T, &rig.memory, &err))
+			if (engine_cache(&engine, &cache, NULL, B, T, &err) ||
+			        engine_cache(&other, &its, NULL, B, T, &err))
 				fail_msg("%s", err.message);
 			const int n = T - 1;
 			for (int b = 0; b < B; b++) {
@@ -76,10 +76,11 @@ static void a_step_is_the_models(void **state UNUSED)
 			}
 			engine_prefill(&other, &its, some, n);
 			assert_memory_equal(engine_step(&other, &its, n, next)->x, step->x, B * V * sizeof(real));
-			const unsigned long n_grow = engine.step.n_grow + engine.scratch.n_grow;
+			const unsigned long n_grow = engine.work.step.n_grow + engine.work.scratch.n_grow;
 			for (int i = 0; i < 3; i++)
 				engine_step(&engine, &cache, n, next);
-			assert_int_equal(engine.step.n_grow + engine.scratch.n_grow, n_grow); // no memory a token
+			assert_int_equal(
+			        engine.work.step.n_grow + engine.work.scratch.n_grow, n_grow); // no memory a token
 			engine_release(&engine);
 			engine_release(&other);
 		}
@@ -94,14 +95,14 @@ static void a_step_is_billed_what_lies_in_memory(void **state UNUSED)
 		struct cache cache;
 		struct err err = {0};
 		engine_init(&engine, &config);
-		if (engine_cache(&engine, &cache, &types, B, T, &rig.memory, &err))
+		if (engine_cache(&engine, &cache, &types, B, T, &err))
 			fail_msg("%s", err.message);
 		const struct engine_cost cost = engine_count(&engine, &cache, T - 1),
 		                         half = engine_count(&engine, &cache, T / 2);
 		assert_true(cost.cache_bytes == cache.allocated_bytes);
 		assert_true(half.cache_bytes < cost.cache_bytes && half.weight_bytes == cost.weight_bytes);
 		assert_true(half.flops < cost.flops && cost.flops > 0);
-		cache_fill(&cache, T - 1, SEED);
+		cache_fill(&engine.tape, &cache, T - 1, SEED);
 		int next[B] = {1, 2};
 		const struct tensor *step = engine_step(&engine, &cache, T - 1, next);
 		for (int i = 0; i < B * V; i++)

@@ -116,12 +116,12 @@ static void a_typed_evaluation_allocates_nothing_more(void **state UNUSED)
 	trainer_init(&t, &setup, &adam, 16, 1, 1);
 	trainer_step(&t, 1);
 	trainer_evaluate(&t, RNG_TEST, 50, NULL);
-	const unsigned long step = t.step.n_grow, run = t.run.n_grow;
+	const unsigned long step = t.work.step.n_grow, run = t.run.n_grow;
 	const size_t run_bytes = t.run.used_bytes;
 	for (int i = 0; i < 3; i++)
 		trainer_evaluate(&t, RNG_TEST, 50, NULL);
-	assert_true(t.step.n_grow == step && t.run.n_grow == run && t.run.used_bytes == run_bytes);
-	assert_int_equal(t.scratch.used_bytes, 0);
+	assert_true(t.work.step.n_grow == step && t.run.n_grow == run && t.run.used_bytes == run_bytes);
+	assert_int_equal(t.work.scratch.used_bytes, 0);
 	trainer_release(&t);
 }
 

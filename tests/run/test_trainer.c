@@ -56,17 +56,17 @@ static void no_step_allocates_after_the_first(void **state UNUSED)
 			trainer_init(&t, setup, &adam, 32, 1, n_thread);
 			trainer_step(&t, 1);
 			trainer_evaluate(&t, RNG_VALIDATION, 40, NULL);
-			const unsigned long run = t.run.n_grow, step = t.step.n_grow, scratch = t.scratch.n_grow,
-			                    used = n_malloc;
+			const unsigned long run = t.run.n_grow, step = t.work.step.n_grow,
+			                    scratch = t.work.scratch.n_grow, used = n_malloc;
 			const size_t run_bytes = t.run.used_bytes;
 			for (int s = 2; s < 12; s++)
 				trainer_step(&t, s);
 			trainer_evaluate(&t, RNG_VALIDATION, 40, NULL);
 			assert_int_equal(t.run.n_grow, run);
-			assert_int_equal(t.step.n_grow, step);
-			assert_int_equal(t.scratch.n_grow, scratch);
+			assert_int_equal(t.work.step.n_grow, step);
+			assert_int_equal(t.work.scratch.n_grow, scratch);
 			assert_int_equal(t.run.used_bytes, run_bytes);
-			assert_int_equal(t.scratch.used_bytes, 0);
+			assert_int_equal(t.work.scratch.used_bytes, 0);
 			assert_int_equal(n_malloc, used);
 			trainer_release(&t);
 		}

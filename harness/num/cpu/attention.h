@@ -125,7 +125,7 @@ static inline const real *pad_bias(struct arena *scratch, const struct attention
 	if (!s->key_bias)
 		return NULL;
 	const int width = round_to_tile(s->S), rows = n_bias_row(s);
-	real *padded = (real *)arena_zalloc(scratch, (size_t)rows * (size_t)width * sizeof(real));
+	real *padded = cpu_zeros(scratch, (size_t)rows * (size_t)width);
 	for (int h = 0; h < rows; h++)
 		memcpy(padded + (ptrdiff_t)h * width, s->key_bias + h * s->key_bias_stride,
 		        (size_t)s->S * sizeof(real));

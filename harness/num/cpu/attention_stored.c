@@ -64,7 +64,7 @@ static struct rows rows_at(enum dtype *dtype, const struct decode *d, const stru
 	}
 	*dtype = DTYPE_F32;
 	const ptrdiff_t row_bytes = columns * (ptrdiff_t)sizeof(real);
-	stored_read(s, copy, columns, b, p0, n, d->shape->S, from, columns);
+	cpu_read_block(s, copy, columns, b, p0, n, d->shape->S, from, columns);
 	return (struct rows){(unsigned char *)copy, row_bytes, n, columns, 0};
 }
 

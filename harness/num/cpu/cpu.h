@@ -3,6 +3,7 @@
 #ifndef KVLAB_NUM_CPU_CPU_H
 #define KVLAB_NUM_CPU_CPU_H
 #include <omp.h>
+#include <string.h>
 
 #include "harness/num/backend.h"
 
@@ -18,17 +19,26 @@ static inline int cpu_thread(void)
 {
 	return omp_get_thread_num();
 }
+// n zeros from scratch, which need not be the host's to zalloc from.
+static inline real *cpu_zeros(struct arena *scratch, size_t n)
+{
+	return (real *)memset(arena_alloc(scratch, n * sizeof(real)), 0, n * sizeof(real));
+}
 static inline int cpu_blocks(long n, int block)
 {
 	return (int)((n + block - 1) / block);
 }
 
 const char *cpu_library(void);
+void cpu_copy_bytes(const struct exec *, void *to, const void *from, size_t bytes);
+void cpu_clear(const struct exec *, void *at, size_t bytes);
 void cpu_gemm(const struct exec *, const struct gemm *);
 void cpu_column_sum(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
 
 void cpu_embed(const struct exec *, real *out, const real *table, const real *position, const int *tokens, int B, int T,
         int C, int first);
+void cpu_embed_stored(const struct exec *, real *out, const struct stored *table, const real *position,
+        const int *tokens, int B, int T, int C, int first);
 void cpu_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
         int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
 
@@ -66,6 +76,16 @@ void cpu_attention_stored_portable(const struct exec *, struct strided_out out, 
         const struct stored *k, const struct stored *v, const struct attention_shape *);
 void cpu_linear_stored(const struct exec *, const struct linear_stored *);
 void cpu_linear_stored_portable(const struct exec *, const struct linear_stored *);
+
+void cpu_store_rows(const struct exec *, const struct stored *to, struct strided x, int B, int T, int first);
+void cpu_read_rows(const struct exec *, struct strided_out out, const struct stored *from, int B, int position, int n,
+        int S, int at, int d);
+// Rows position..position+n-1 of sequence b, of S: d numbers from number `from` of the tensor's on, to x (n, ldx). The
+// rows lie within one block of DTYPE_BLOCK positions. Nothing is turned.
+void cpu_read_block(const struct stored *s, real *x, ptrdiff_t ldx, int b, int position, int n, int S, int from, int d);
+void cpu_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
+void cpu_map_bias(
+        const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut);
 
 void cpu_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
         const int *targets, int m, int n, double grad_scale);

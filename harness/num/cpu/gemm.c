@@ -171,7 +171,7 @@ static void gemm_by_rows(const struct exec *exec, const struct gemm *g)
 	struct arena_mark mark = arena_mark(exec->scratch);
 	const size_t width = (size_t)n_panel * TILE_COLUMNS;
 	real *packed = arena_alloc(exec->scratch, width * (size_t)g->k * sizeof(real));
-	real *bias = g->bias ? arena_zalloc(exec->scratch, width * sizeof(real)) : NULL; // padded to whole panels
+	real *bias = g->bias ? cpu_zeros(exec->scratch, width) : NULL; // padded to whole panels
 	if (bias)
 		memcpy(bias, g->bias, (size_t)g->n * sizeof(real));
 #pragma omp parallel num_threads(exec->n_thread) if (exec->n_thread > 1)
@@ -223,7 +223,7 @@ static void gemm_by_blocks(const struct exec *exec, const struct gemm *g)
 	const size_t packed_a = (size_t)BLOCK_ROWS * (size_t)cpu_min(BLOCK_DEPTH, cpu_blocks(g->k, DEPTH) * DEPTH),
 	             packed_b = DEPTH * TILE_COLUMNS;
 	real *scratch = arena_alloc(exec->scratch, (packed_a + packed_b) * (size_t)n_thread * sizeof(real));
-	real *bias = g->bias ? arena_zalloc(exec->scratch, (size_t)n_panel * TILE_COLUMNS * sizeof(real)) : NULL;
+	real *bias = g->bias ? cpu_zeros(exec->scratch, (size_t)n_panel * TILE_COLUMNS) : NULL;
 	if (bias)
 		memcpy(bias, g->bias, (size_t)g->n * sizeof(real));
 #pragma omp parallel for num_threads(n_thread) if (n_thread > 1) schedule(dynamic)

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// The table of slots, twice: in f32 throughout, and with products and attention on tensor cores. What is NULL is not
+// there, and a run that needs it is refused before it starts.
+#include <limits.h>
+
+#include "harness/num/cuda/cuda.cuh"
+
+// In the order of struct backend, which C++ asks for.
+#define SLOTS(exactness)                                                                                               \
+	.memory = &cuda_memory, .upload = cuda_upload, .download = cuda_download, .move = cuda_move,                   \
+	.clear = cuda_clear, .graph = &cuda_graph_slots, .few_rows = INT_MAX, .library = cuda_library,                 \
+	.gemm = cuda_gemm_##exactness, .embed = cuda_embed, .embed_stored = cuda_embed_stored, .norm = cuda_norm,      \
+	.unary = cuda_unary, .swiglu = cuda_swiglu, .add = cuda_add, .copy = cuda_copy, .dropout = cuda_dropout,       \
+	.copy_columns = cuda_copy_columns, .scale_heads = cuda_scale_heads, .rope = cuda_rope,                         \
+	.attention = cuda_attention_##exactness, .attention_stored = cuda_attention_stored_##exactness,                \
+	.linear_stored = cuda_linear_stored_##exactness, .store_rows = cuda_store_rows, .read_rows = cuda_read_rows,   \
+	.map_gain = cuda_map_gain, .map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy,                     \
+	.sum_squares = cuda_sum_squares
+
+static const struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
+static const struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};
+
+// What the program looks up in the plugin. NULL, with the cause, where there is no device.
+extern "C" __attribute__((visibility("default"))) const struct backend *kvlab_cuda_open(int is_exact, struct err *err)
+{
+	if (cuda_start(err))
+		return NULL;
+	return is_exact ? &backend_exact : &backend_rounded;
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// Steps taken down once and played again. Tokens lie in one place of the device that every graph's embed reads; play
+// writes them and the shift before the graph and clears the shift after it, all on the one stream.
+#include <string.h>
+
+#include "harness/num/cuda/cuda.cuh"
+
+// Numbers that go to the device as an argument of a launch: nothing of the host's must outlive the call.
+enum { TOKENS_A_LAUNCH = 512, MOST_GRAPH_TOKENS = 4096 };
+struct token_batch {
+	int n, token[TOKENS_A_LAUNCH];
+};
+
+struct graph {
+	cudaGraphExec_t exec;
+	int n_token;
+};
+
+static int *graph_tokens; // (MOST_GRAPH_TOKENS) on the device
+static int n_recorded;    // of the graph that is being taken down
+static const char *refusal;
+
+static __global__ void write_tokens(int *to, const struct token_batch batch)
+{
+	for (int i = (int)threadIdx.x; i < batch.n; i += (int)blockDim.x)
+		to[i] = batch.token[i];
+}
+
+static __global__ void write_shift(int *to, int shift)
+{
+	*to = shift;
+}
+
+static void put_tokens(int *to, const int *tokens, int n)
+{
+	if (n > 8 * TOKENS_A_LAUNCH) { // a prefill: the driver's own staging, which waits for the stream
+		cuda_check(cudaMemcpyAsync(to, tokens, (size_t)n * sizeof(*to), cudaMemcpyHostToDevice, cuda.stream),
+		        "upload of tokens");
+		return;
+	}
+	for (int from = 0; from < n; from += TOKENS_A_LAUNCH) {
+		struct token_batch batch;
+		batch.n = n - from < TOKENS_A_LAUNCH ? n - from : TOKENS_A_LAUNCH;
+		memcpy(batch.token, tokens + from, (size_t)batch.n * sizeof(*tokens));
+		LAUNCH(write_tokens, 1, 128, 0, cuda.stream, to + from, batch);
+		cuda_launched("write_tokens");
+	}
+}
+
+const int *cuda_tokens(const struct exec *exec, const int *tokens, int n)
+{
+	if (!cuda.is_recording) {
+		int *to = cuda_scratch<int>(exec, n);
+		put_tokens(to, tokens, n);
+		return to;
+	}
+	if (n_recorded + n > MOST_GRAPH_TOKENS) {
+		cuda_refuse("so many tokens");
+		return graph_tokens;
+	}
+	n_recorded += n;
+	return graph_tokens + n_recorded - n;
+}
+
+int cuda_graph_start(struct err *err)
+{
+	const cudaError_t error = cudaMalloc(&graph_tokens, MOST_GRAPH_TOKENS * sizeof(*graph_tokens));
+	return error == cudaSuccess ? 0 : err_fault(err, "memory of the CUDA device: %s", cudaGetErrorString(error));
+}
+
+int cuda_refuse(const char *why)
+{
+	if (cuda.is_recording && !refusal)
+		refusal = why;
+	return cuda.is_recording;
+}
+
+static void begin(const struct exec *)
+{
+	n_recorded = 0;
+	refusal = NULL;
+	cuda_check(cudaStreamBeginCapture(cuda.stream, cudaStreamCaptureModeRelaxed), "taking down a graph");
+	cuda.is_recording = 1;
+}
+
+static struct graph *end(const struct exec *, struct err *err)
+{
+	cudaGraph_t taken = NULL;
+	cuda.is_recording = 0;
+	cudaError_t error = cudaStreamEndCapture(cuda.stream, &taken);
+	struct graph *graph = new struct graph();
+	graph->n_token = n_recorded;
+	if (refusal)
+		err_set(err, "%s cannot be part of a graph", refusal);
+	else if (error == cudaSuccess)
+		error = cudaGraphInstantiate(&graph->exec, taken, 0);
+	if (!refusal && error != cudaSuccess)
+		err_fault(err, "a step cannot be taken down as a graph: %s", cudaGetErrorString(error));
+	if (taken)
+		cudaGraphDestroy(taken);
+	if (!graph->exec) {
+		cudaGetLastError(); // it has been told
+		delete graph;
+		return NULL;
+	}
+	return graph;
+}
+
+static void play(const struct exec *, struct graph *graph, const int *tokens, int n_token, int shift)
+{
+	if (n_token != graph->n_token)
+		BUG("a graph of %d tokens played with %d", graph->n_token, n_token);
+	put_tokens(graph_tokens, tokens, n_token);
+	LAUNCH(write_shift, 1, 1, 0, cuda.stream, cuda.shift, shift);
+	cuda_check(cudaGraphLaunch(graph->exec, cuda.stream), "a graph");
+	LAUNCH(write_shift, 1, 1, 0, cuda.stream, cuda.shift, 0);
+	cuda_launched("write_shift");
+}
+
+static void release(struct graph *graph)
+{
+	if (!graph)
+		return;
+	cuda_check(cudaStreamSynchronize(cuda.stream), "a graph");
+	cudaGraphExecDestroy(graph->exec);
+	delete graph;
+}
+
+const struct graph_slots cuda_graph_slots = {begin, end, play, release};

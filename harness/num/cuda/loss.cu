@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// Losses, whose results go to the host: each of these waits for the device.
+#include <math.h>
+
+#include "harness/num/cuda/cuda.cuh"
+#include "harness/num/cuda/reduce.cuh"
+
+enum { THREADS = 256, SUM_BLOCK = 4096 };
+
+// A row of logits a block. What is asked of the row comes first: d may be the row itself.
+static __global__ void __launch_bounds__(THREADS) cross_entropy(
+        double *loss, int *hit, float *dlogits, const float *logits, const int *targets, int n, double grad_scale)
+{
+	__shared__ float part[THREADS / 32];
+	__shared__ double sums[THREADS / 32];
+	__shared__ int places[THREADS / 32];
+	const ptrdiff_t i = blockIdx.x;
+	const float *row = logits + i * n;
+	float *d = dlogits ? dlogits + i * n : nullptr, most = -INFINITY;
+	const int target = targets[i];
+	if (target < 0) {
+		for (int j = (int)threadIdx.x; d && j < n; j += THREADS)
+			d[j] = 0;
+		if (threadIdx.x == 0)
+			loss[i] = 0, hit[i] = 0;
+		return;
+	}
+	for (int j = (int)threadIdx.x; j < n; j += THREADS)
+		most = fmaxf(most, row[j]);
+	most = over_block<THREADS, most_of>(most, part);
+	double sum = 0;
+	int first = n;
+	for (int j = (int)threadIdx.x; j < n; j += THREADS) {
+		sum += (double)expf(row[j] - most);
+		if (row[j] == most && j < first)
+			first = j;
+	}
+	sum = over_block<THREADS, sum_of>(sum, sums);
+	first = over_block<THREADS, least_of>(first, places);
+	if (threadIdx.x == 0) {
+		const double nats = log(sum) - (double)(row[target] - most);
+		loss[i] = nats;
+		hit[i] = first == target && isfinite(nats); // a NaN anywhere in the row is no hit
+	}
+	if (!d)
+		return;
+	__syncthreads(); // row[target] was read
+	const float scale = (float)(grad_scale / sum);
+	for (int j = (int)threadIdx.x; j < n; j += THREADS)
+		d[j] = expf(row[j] - most) * scale - (j == target ? (float)grad_scale : 0);
+}
+
+void cuda_cross_entropy(const struct exec *exec, double *loss, int *hit, real *dlogits, const real *logits,
+        const int *targets, int m, int n, double grad_scale)
+{
+	if (m < 1 || cuda_refuse("a loss, which goes to the host,"))
+		return;
+	const struct arena_mark mark = arena_mark(exec->scratch);
+	const int *to_targets = cuda_tokens(exec, targets, m);
+	double *to_loss = cuda_scratch<double>(exec, m);
+	int *to_hit = cuda_scratch<int>(exec, m);
+	LAUNCH(cross_entropy, m, THREADS, 0, cuda.stream, to_loss, to_hit, dlogits, logits, to_targets, n, grad_scale);
+	cuda_launched("cross_entropy");
+	cuda_download(exec, loss, to_loss, (size_t)m * sizeof(*loss));
+	cuda_download(exec, hit, to_hit, (size_t)m * sizeof(*hit));
+	arena_rewind(exec->scratch, mark);
+}
+
+static __global__ void __launch_bounds__(THREADS) square_blocks(double *out, const float *x, long n)
+{
+	__shared__ double part[THREADS / 32];
+	const long from = (long)blockIdx.x * SUM_BLOCK, to = min(n, from + SUM_BLOCK);
+	double sum = 0;
+	for (long i = from + threadIdx.x; i < to; i += THREADS)
+		sum += (double)x[i] * x[i];
+	sum = over_block<THREADS, sum_of>(sum, part);
+	if (threadIdx.x == 0)
+		out[blockIdx.x] = sum;
+}
+
+static __global__ void __launch_bounds__(THREADS) add_blocks(double *out, const double *x, int n)
+{
+	__shared__ double part[THREADS / 32];
+	double sum = 0;
+	for (int i = (int)threadIdx.x; i < n; i += THREADS)
+		sum += x[i];
+	sum = over_block<THREADS, sum_of>(sum, part);
+	if (threadIdx.x == 0)
+		*out = sum;
+}
+
+double cuda_sum_squares(const struct exec *exec, const real *x, long n)
+{
+	const int n_block = cuda_blocks(n, SUM_BLOCK);
+	double sum = 0;
+	if (n < 1 || cuda_refuse("a sum of squares, which goes to the host,"))
+		return 0;
+	const struct arena_mark mark = arena_mark(exec->scratch);
+	double *part = cuda_scratch<double>(exec, n_block), *total = cuda_scratch<double>(exec, 1);
+	LAUNCH(square_blocks, n_block, THREADS, 0, cuda.stream, part, x, n);
+	LAUNCH(add_blocks, 1, THREADS, 0, cuda.stream, total, part, n_block);
+	cuda_launched("sum_squares");
+	cuda_download(exec, &sum, total, sizeof(sum));
+	arena_rewind(exec->scratch, mark);
+	return sum;
+}
