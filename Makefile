@@ -34,7 +34,7 @@ out := build/$(config)
 # What is missing is found (and where allowed installed) by tools/deps, which writes the flags of the libraries into
 # an included file: make remakes that file first and starts again, so `make experiment` works on a bare machine.
 goals := $(or $(MAKECMDGOALS),all)
-test_goals := test san-test tests deps
+test_goals := test check-gpu san-test tests deps
 no_build_goals := help clean format check-format check-layers check-headers
 # An experiment that does not exist is told before anything is installed or built.
 E ?=
@@ -229,7 +229,7 @@ $(out)/build_info.c: FORCE
 	'	"$(strip $(flags))"};')
 
 # --- what to run -----------------------------------------------------------------------------------------------
-.PHONY: experiment model plots tables bench bench-peers test san-test check-layers check-headers check-format format
+.PHONY: experiment model plots tables bench bench-peers test check-gpu san-test check-layers check-headers check-format format
 SCALE ?=
 SEEDS ?=
 JOBS ?=
@@ -275,6 +275,9 @@ bench-peers: build/kvlab ## the same model and batch in PyTorch, text in HF toke
 
 test: tests ## build and run all tests [T=pattern] [DEV=1] [SAN=address,undefined]
 	@MAKE_SWITCHES='DEV=$(DEV) SAN=$(SAN)' CC='$(CC)' tests/driver $(out) $(if $(T),'$(T)')
+
+check-gpu: all tests ## everything that needs a CUDA device, with a report in results/published/gpu; 77 without one
+	@tests/check_gpu $(out)
 
 san-test: ## all tests that run code, under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory test SAN=address,undefined

@@ -58,7 +58,8 @@ void decode_arm_release(struct decode_arm *arm);
 // largest logit (of 1 where all are below).
 double decode_arm_gate(struct decode_arm *arm, struct tape *tape, uint64_t seed, const struct decode_place *place);
 // What that difference may be. Other orders of sums differ by rounding alone; where rows are stored with fewer bits, a
-// difference of rounding can make a number of a row its neighbour; where the forward pass rounds, that is the difference.
+// difference of rounding can make a number of a row its neighbour; where the forward pass rounds, that is the
+// difference.
 double decode_arm_tolerance(const struct decode_arm *arm, int is_rounded);
 
 // One sequence's prompt through its empty cache, to the logits of its last token. Seconds.

@@ -47,6 +47,7 @@ static struct {
 	unsigned char *stacks, *shared;
 	void *scheduler;
 	int n_thread, n_ended, n_at_barrier;
+	int n_met[MOST_THREADS / 32]; // lanes of each warp that wait at a meeting
 } block;
 
 static thread_local char shared_anchor; // our module's thread-local memory is there once this was touched
@@ -107,7 +108,11 @@ void meet(const char *file, int line, unsigned mask, void (*complete)(void **, u
 	current->mask = mask;
 	current->complete = complete;
 	current->args = args;
-	void *lane_args[32] = {};
+	if (++block.n_met[first / 32] < __popc(mask)) {
+		wait_as(AT_MEETING, file, line);
+		return;
+	}
+	void *lane_args[32];
 	for (int i = 0; i < n; i++) {
 		const fiber &f = block.fibers[(size_t)(first + i)];
 		if (!(mask >> i & 1))
@@ -120,6 +125,7 @@ void meet(const char *file, int line, unsigned mask, void (*complete)(void **, u
 			stop("lanes of a warp meet for different things");
 		lane_args[i] = f.args;
 	}
+	block.n_met[first / 32] -= __popc(mask);
 	complete(lane_args, mask);
 	for (int i = 0; i < n; i++)
 		if (mask >> i & 1)
@@ -149,7 +155,8 @@ void *dynamic_shared()
 	return block.shared;
 }
 
-// Static shared memory is this module's thread-local memory (cuda_runtime.h).
+// Static shared memory is this module's thread-local memory (cuda_runtime.h). All kernels' is poisoned, so once a
+// launch must do; dynamic shared memory is poisoned for every block.
 static int poison_module(struct dl_phdr_info *info, size_t, void *)
 {
 	const char *mine = &shared_anchor, *from = (const char *)info->dlpi_tls_data;
@@ -165,9 +172,8 @@ static int poison_module(struct dl_phdr_info *info, size_t, void *)
 
 static void run_block(int is_reversed)
 {
-	shared_anchor = 1;
-	dl_iterate_phdr(poison_module, nullptr);
 	block.n_ended = block.n_at_barrier = 0;
+	memset(block.n_met, 0, sizeof(block.n_met));
 	for (int i = 0; i < block.n_thread; i++) {
 		fiber &f = block.fibers[(size_t)i];
 		f.number = i;
@@ -223,6 +229,8 @@ void run_kernel(const char *name, dim3 grid, dim3 threads, size_t shared_bytes, 
 	block.n_thread = (int)n;
 	block.fibers.resize(n);
 	unsigned i = 0;
+	shared_anchor = 1;
+	dl_iterate_phdr(poison_module, nullptr);
 	for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++)
 		for (blockIdx.y = 0; blockIdx.y < grid.y; blockIdx.y++)
 			for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x++) {

@@ -15,7 +15,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 // One copy a block, since blocks run one after the other. In thread-local memory because the emulator can find and
 // poison that as a whole.
 #define __shared__ static thread_local

@@ -172,6 +172,8 @@ cudaError_t cudaMalloc(void **at, size_t bytes)
 	        mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return fail(cudaErrorMemoryAllocation);
+	if (map_bytes > 4 << 20)
+		madvise(map, map_bytes, MADV_HUGEPAGE); // protection changes often
 	memset(map, 0xff, map_bytes - PAGE);
 	mprotect(map, map_bytes, PROT_NONE);
 	// It ends where its last page does: what is written behind it is caught.

@@ -38,7 +38,8 @@ static struct block *make_block(void)
 	b->param[0].tensor = (struct tensor){.B = 1, .T = 2, .C = 3, .x = b->x, .dx = b->dx};
 	b->param[0].decays = 1;
 	b->param[1].tensor = (struct tensor){.B = 1, .T = 1, .C = 4, .x = b->x + AT_VECTOR, .dx = b->dx + AT_VECTOR};
-	b->model = (struct model){.n_param = 2,
+	b->model = (struct model){.home = &backend_cpu,
+	        .n_param = 2,
 	        .param = b->param,
 	        .n_number = N,
 	        .n_padded = PADDED,

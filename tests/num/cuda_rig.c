@@ -52,6 +52,7 @@ static int open_one(struct cuda_rig *rig, const char *path)
 		printf("# %s: %s\n", path, err.message);
 		return 0;
 	}
+	snprintf(rig->path, sizeof(rig->path), "%s", path);
 	rig->is_emulated = strstr(path, "emulated") != NULL;
 	printf("# %s: %s\n", path, rig->exact->library());
 	return 1;

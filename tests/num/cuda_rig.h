@@ -13,6 +13,7 @@ struct cuda_rig {
 	struct rig host;
 	const struct backend *exact, *rounded; // of the plugin that is tested
 	int is_emulated;
+	char path[4096];              // the plugin's
 	struct arena memory, scratch; // on the device
 	struct exec exec;
 	struct {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/num/guard.h"
+#include "tests/num/attention_call.h"
 #include "tests/test.h"
 
 // Beside the rounding of sums: exp is good to 2 ulp, and a score's rounding becomes a relative error of its weight.
@@ -25,169 +25,16 @@ static int teardown(void **state UNUSED)
 	return 0;
 }
 
-// Everything about one call. Arrays of the reference are without gaps: (B * T, n_head * d_v) and so on.
-struct call {
-	struct attention_shape s;
-	struct guarded q, k, v, dout, out, lse, dq, dk, dv;
-	struct guarded bias, dbias; // (n_bias, S); n_bias 0: none
-	int n_bias;
-	double *weight;     // (B, n_head, T, S)
-	double *score_size; // (B, n_head, T): largest sum of |q k| scale in the row
-	double *out_ref, *out_size, *lse_ref, *lse_size;
-	double *dq_ref, *dq_size, *dk_ref, *dk_size, *dv_ref, *dv_size, *dbias_ref, *dbias_size;
-};
-
-static double *numbers(long n)
-{
-	return arena_zalloc(&rig.memory, (size_t)n * sizeof(double));
-}
-
-static struct call make(const struct attention_shape *shape, int gap, int accumulate, int n_bias)
-{
-	struct call c = {.s = *shape, .n_bias = n_bias};
-	struct attention_shape *s = &c.s;
-	const int q = s->n_head * s->d_qk, k = s->n_k_head * s->d_qk, v = s->n_v_head * s->d_v, o = s->n_head * s->d_v;
-	const int rows = s->B * s->T, positions = s->B * s->S;
-	c.q = guarded_operand(&rig, rows, q, q + gap);
-	c.k = guarded_operand(&rig, positions, k, k + 2 * gap);
-	c.v = guarded_operand(&rig, positions, v, v + gap);
-	c.dout = guarded_operand(&rig, rows, o, o + gap);
-	c.out = guarded_output(&rig, rows, o, o + 3 * gap, 0);
-	c.lse = guarded_output(&rig, s->B * s->n_head, s->T, s->T, 0);
-	c.dq = guarded_output(&rig, rows, q, q + gap, accumulate);
-	c.dk = guarded_output(&rig, positions, k, k + gap, accumulate);
-	c.dv = guarded_output(&rig, positions, v, v + gap, accumulate);
-	const long pairs = (long)s->B * s->n_head * s->T * s->S;
-	c.weight = numbers(pairs), c.score_size = numbers((long)s->B * s->n_head * s->T);
-	c.out_ref = numbers((long)rows * o), c.out_size = numbers((long)rows * o);
-	c.lse_ref = numbers((long)rows * s->n_head), c.lse_size = numbers((long)rows * s->n_head);
-	c.dq_ref = numbers((long)rows * q), c.dq_size = numbers((long)rows * q);
-	c.dk_ref = numbers((long)positions * k), c.dk_size = numbers((long)positions * k);
-	c.dv_ref = numbers((long)positions * v), c.dv_size = numbers((long)positions * v);
-	if (n_bias) {
-		c.bias = guarded_operand(&rig, n_bias, s->S, s->S + gap);
-		c.dbias = guarded_output(&rig, n_bias, s->S, s->S + gap, 1);
-		c.dbias_ref = numbers((long)n_bias * s->S), c.dbias_size = numbers((long)n_bias * s->S);
-		s->key_bias = c.bias.x, s->d_key_bias = c.dbias.x;
-		s->key_bias_stride = n_bias > 1 ? c.bias.stride : 0;
-	}
-	return c;
-}
-
-static int visible(const struct attention_shape *s, int i)
-{
-	const int n = s->q_position + i + 1;
-	return s->causal && n < s->S ? n : s->S;
-}
-
-// Weights, output and log-sum-exp of one query row of one head.
-static void forward_row(struct call *c, int b, int h, int i)
-{
-	const struct attention_shape *s = &c->s;
-	const real *q = c->q.x + (b * s->T + i) * c->q.stride + h * s->d_qk;
-	const real *k = c->k.x + b * s->S * c->k.stride + h * s->n_k_head / s->n_head * s->d_qk;
-	const real *v = c->v.x + b * s->S * c->v.stride + h * s->n_v_head / s->n_head * s->d_v;
-	const long row = ((long)b * s->n_head + h) * s->T + i,
-	           o = ((long)b * s->T + i) * s->n_head * s->d_v + h * s->d_v;
-	double *p = c->weight + row * s->S, most = -INFINITY, sum = 0;
-	const int seen = visible(s, i);
-	for (int j = 0; j < seen; j++) {
-		const double bias = c->n_bias ? (double)c->bias.x[h % c->n_bias * c->bias.stride + j] : 0;
-		double size = fabs(bias);
-		p[j] = bias;
-		for (int d = 0; d < s->d_qk; d++) {
-			const double term = (double)q[d] * (double)k[j * c->k.stride + d] * s->scale;
-			p[j] += term;
-			size += fabs(term);
-		}
-		most = fmax(most, p[j]);
-		c->score_size[row] = fmax(c->score_size[row], size);
-	}
-	for (int j = 0; j < seen; j++)
-		sum += p[j] = exp(p[j] - most);
-	c->lse_ref[row] = most + log(sum);
-	c->lse_size[row] = 1 + c->score_size[row];
-	for (int j = 0; j < seen; j++) {
-		p[j] /= sum;
-		for (int d = 0; d < s->d_v; d++) {
-			const double term = p[j] * (double)v[j * c->v.stride + d];
-			c->out_ref[o + d] += term;
-			c->out_size[o + d] += fabs(term) * (1 + c->score_size[row]);
-		}
-	}
-}
-
-static void backward_row(struct call *c, int b, int h, int i)
-{
-	const struct attention_shape *s = &c->s;
-	const int k_at = h * s->n_k_head / s->n_head * s->d_qk, v_at = h * s->n_v_head / s->n_head * s->d_v;
-	const int q_columns = s->n_head * s->d_qk, k_columns = s->n_k_head * s->d_qk, v_columns = s->n_v_head * s->d_v;
-	const long r = (long)b * s->T + i, row = ((long)b * s->n_head + h) * s->T + i;
-	const real *q = c->q.x + r * c->q.stride + h * s->d_qk, *dout = c->dout.x + r * c->dout.stride + h * s->d_v;
-	const double *out = c->out_ref + r * s->n_head * s->d_v + h * s->d_v, *p = c->weight + row * s->S;
-	double delta = 0, delta_size = 0;
-	for (int d = 0; d < s->d_v; d++) {
-		delta += (double)dout[d] * out[d];
-		delta_size += fabs((double)dout[d]) * c->out_size[r * s->n_head * s->d_v + h * s->d_v + d];
-	}
-	for (int j = 0; j < visible(s, i); j++) {
-		const long at = (long)b * s->S + j;
-		const real *k = c->k.x + at * c->k.stride + k_at, *v = c->v.x + at * c->v.stride + v_at;
-		double dp = 0, dp_size = 0;
-		for (int d = 0; d < s->d_v; d++) {
-			dp += (double)dout[d] * (double)v[d];
-			dp_size += fabs((double)dout[d] * (double)v[d]);
-			c->dv_ref[at * v_columns + v_at + d] += p[j] * (double)dout[d];
-			c->dv_size[at * v_columns + v_at + d] +=
-			        p[j] * fabs((double)dout[d]) * (1 + c->score_size[row]);
-		}
-		if (c->n_bias) {
-			const long to = (long)(h % c->n_bias) * s->S + j;
-			c->dbias_ref[to] += p[j] * (dp - delta);
-			c->dbias_size[to] += p[j] * (dp_size + delta_size) * (1 + c->score_size[row]);
-		}
-		const double ds = p[j] * (dp - delta) * s->scale;
-		const double ds_size = p[j] * (dp_size + delta_size) * s->scale * (1 + c->score_size[row]);
-		for (int d = 0; d < s->d_qk; d++) {
-			c->dq_ref[r * q_columns + h * s->d_qk + d] += ds * (double)k[d];
-			c->dq_size[r * q_columns + h * s->d_qk + d] += ds_size * fabs((double)k[d]);
-			c->dk_ref[at * k_columns + k_at + d] += ds * (double)q[d];
-			c->dk_size[at * k_columns + k_at + d] += ds_size * fabs((double)q[d]);
-		}
-	}
-}
-
-static void reference(struct call *c)
-{
-	const struct attention_shape *s = &c->s;
-	for (int b = 0; b < s->B; b++)
-		for (int h = 0; h < s->n_head; h++)
-			for (int i = 0; i < s->T; i++) {
-				forward_row(c, b, h, i);
-				backward_row(c, b, h, i);
-			}
-}
-
-static struct strided in(const struct guarded *g, int rows)
-{
-	return (struct strided){g->x, rows * g->stride, g->stride};
-}
-
-static struct strided_out to(const struct guarded *g, int rows, int accumulate)
-{
-	return (struct strided_out){g->x, rows * g->stride, g->stride, accumulate};
-}
-
 // n_bias: no key bias, one row of it for all heads, or a row for each.
 static void try_biased(struct attention_shape s, int gap, int accumulate, int n_bias)
 {
 	const struct arena_mark mark = arena_mark(&rig.memory);
 	s.scale = s.scale ? s.scale : 1 / sqrt(s.d_qk);
-	struct call c = make(&s, gap, accumulate, n_bias);
+	struct attention_call c = attention_call_make(&rig, &s, gap, accumulate, n_bias);
 	s = c.s;
-	reference(&c);
-	backend_cpu.attention(
-	        rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	attention_call_reference(&c);
+	backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), c.lse.x, attention_in(&c.q, s.T),
+	        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
 	char what[160];
 	const int n = snprintf(what, sizeof(what),
 	        "attention B %d T %d S %d heads %d/%d/%d of %d, %d%s from %d gap %d bias %d: ", s.B, s.T, s.S, s.n_head,
@@ -198,9 +45,10 @@ static void try_biased(struct attention_shape s, int gap, int accumulate, int n_
 	assert_near(what, &c.out, c.out_ref, c.out_size, ATTENTION_ROUNDING);
 	snprintf(part, left, "lse");
 	assert_near(what, &c.lse, c.lse_ref, c.lse_size, ATTENTION_ROUNDING);
-	backend_cpu.attention_backward(rig_exec(&rig), to(&c.dq, s.T, accumulate), to(&c.dk, s.S, accumulate),
-	        to(&c.dv, s.S, accumulate), in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S),
-	        in(&c.v, s.S), &s);
+	backend_cpu.attention_backward(rig_exec(&rig), attention_to(&c.dq, s.T, accumulate),
+	        attention_to(&c.dk, s.S, accumulate), attention_to(&c.dv, s.S, accumulate), attention_in(&c.dout, s.T),
+	        attention_in(&c.out, s.T), c.lse.x, attention_in(&c.q, s.T), attention_in(&c.k, s.S),
+	        attention_in(&c.v, s.S), &s);
 	snprintf(part, left, "dq");
 	assert_near(what, &c.dq, c.dq_ref, c.dq_size, GRADIENT_ROUNDING);
 	snprintf(part, left, "dk");
@@ -295,16 +143,16 @@ static void test_optional_outputs(void **state UNUSED)
 {
 	const struct attention_shape s = {
 	        .B = 2, .T = 3, .S = 4, .n_head = 2, .n_k_head = 2, .n_v_head = 2, .d_qk = 3, .d_v = 2, .scale = 1};
-	struct call c = make(&s, 0, 0, 0);
-	reference(&c);
-	backend_cpu.attention(
-	        rig_exec(&rig), to(&c.out, s.T, 0), NULL, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	struct attention_call c = attention_call_make(&rig, &s, 0, 0, 0);
+	attention_call_reference(&c);
+	backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), NULL, attention_in(&c.q, s.T),
+	        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
 	assert_near("attention without lse", &c.out, c.out_ref, c.out_size, ATTENTION_ROUNDING);
-	backend_cpu.attention(
-	        rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S), &s);
+	backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), c.lse.x, attention_in(&c.q, s.T),
+	        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
 	backend_cpu.attention_backward(rig_exec(&rig), (struct strided_out){0}, (struct strided_out){0},
-	        to(&c.dv, s.S, 0), in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S),
-	        in(&c.v, s.S), &s);
+	        attention_to(&c.dv, s.S, 0), attention_in(&c.dout, s.T), attention_in(&c.out, s.T), c.lse.x,
+	        attention_in(&c.q, s.T), attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
 	assert_near("dv alone", &c.dv, c.dv_ref, c.dv_size, GRADIENT_ROUNDING);
 }
 
@@ -343,18 +191,18 @@ static void a_zero_bias_changes_nothing(void **state UNUSED)
 	        .causal = 1,
 	        .q_position = 40,
 	        .scale = 0.3};
-	struct call c = make(&s, 0, 0, 2);
+	struct attention_call c = attention_call_make(&rig, &s, 0, 0, 2);
 	real *keep[4] = {0};
 	for (int way = 0; way < 3; way++) {
 		struct attention_shape shape = way ? c.s : s;
 		memset(c.bias.x, 0, 2 * 70 * sizeof(real));
 		if (way == 2)
 			shape.d_key_bias = NULL;
-		backend_cpu.attention(rig_exec(&rig), to(&c.out, s.T, 0), c.lse.x, in(&c.q, s.T), in(&c.k, s.S),
-		        in(&c.v, s.S), &shape);
-		backend_cpu.attention_backward(rig_exec(&rig), to(&c.dq, s.T, 0), to(&c.dk, s.S, 0), to(&c.dv, s.S, 0),
-		        in(&c.dout, s.T), in(&c.out, s.T), c.lse.x, in(&c.q, s.T), in(&c.k, s.S), in(&c.v, s.S),
-		        &shape);
+		backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), c.lse.x, attention_in(&c.q, s.T),
+		        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &shape);
+		backend_cpu.attention_backward(rig_exec(&rig), attention_to(&c.dq, s.T, 0), attention_to(&c.dk, s.S, 0),
+		        attention_to(&c.dv, s.S, 0), attention_in(&c.dout, s.T), attention_in(&c.out, s.T), c.lse.x,
+		        attention_in(&c.q, s.T), attention_in(&c.k, s.S), attention_in(&c.v, s.S), &shape);
 		const struct guarded *g[] = {&c.out, &c.dq, &c.dk, &c.dv};
 		for (int i = 0; i < 4; i++) {
 			const size_t bytes = (size_t)g[i]->rows * (size_t)g[i]->stride * sizeof(real);

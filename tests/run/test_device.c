@@ -181,7 +181,8 @@ static void arms_have_the_cpus_bits(void **state UNUSED)
 	double seconds;
 	setup->cache = &cache;
 	arena_init_from(&memory, 1 << 20, backend_apart.memory);
-	const struct decode_place cpu = {&backend_cpu, &arena, &arena, 1, 0}, apart = {&backend_apart, &arena, &memory, 1, 0};
+	const struct decode_place cpu = {&backend_cpu, &arena, &arena, 1, 0},
+	                          apart = {&backend_apart, &arena, &memory, 1, 0};
 	const double error = gate(&cpu, setup, &seconds);
 	assert_true(error > 0 && error < 1e-3);
 	assert_true(gate(&apart, setup, &seconds) == error && seconds > 0);

@@ -7,11 +7,13 @@
 void cpu_copy_bytes(const struct exec *exec, void *to, const void *from, size_t bytes)
 {
 	(void)exec;
-	memmove(to, from, bytes);
+	if (bytes) // nothing may be copied from nowhere
+		memmove(to, from, bytes);
 }
 
 void cpu_clear(const struct exec *exec, void *at, size_t bytes)
 {
 	(void)exec;
-	memset(at, 0, bytes);
+	if (bytes)
+		memset(at, 0, bytes);
 }

@@ -3,11 +3,19 @@
 #include <math.h>
 
 #include "harness/num/cuda/attention.cuh"
+#include "harness/num/cuda/reduce.cuh"
 #include "harness/num/stored.h"
 
 // Blocks that keep a large card busy several times over. A constant, not the card's count of multiprocessors: how the
 // positions are split decides the bits.
-enum { BLOCKS_WANTED = 528, SPLITS_MOST = 128, FEW_ROWS = 8, SPLIT_LEAST = 256, JOIN_THREADS = 128 };
+enum {
+	BLOCKS_WANTED = 528,
+	SPLITS_MOST = 264,
+	FEW_ROWS = 8,
+	SPLIT_LEAST = 256,
+	JOIN_WARPS = 8,
+	JOIN_COLUMNS = 128 // of the value, at a time
+};
 
 static int gcd(int a, int b)
 {
@@ -32,27 +40,49 @@ void attention_split(const struct exec *exec, struct attention_args *a, int B, i
 	a->sum = cuda_scratch<float>(exec, n_state * a->d_v);
 }
 
-// One new position of one head: its splits, first to last. Splits without a position have written neither sum nor
-// maximum worth reading.
-static __global__ void join(const struct attention_args a)
+// One new position of one head. Every warp takes each eighth split, first to last, and then they are added in order:
+// the sums of a few hundred splits are read in the time of some forty. Splits without a position have written neither
+// sum nor maximum worth reading.
+static __global__ void __launch_bounds__(32 * JOIN_WARPS) join(const struct attention_args a)
 {
+	__shared__ float part[JOIN_WARPS][JOIN_COLUMNS];
 	const ptrdiff_t state = blockIdx.x;
 	const int t = (int)(state % a.T), head = (int)(state / a.T % a.n_head), b = (int)(state / a.T / a.n_head);
+	const int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32;
 	const float *most = a.most + state * a.n_split, *total = a.total + state * a.n_split;
 	const float *sum = a.sum + state * a.n_split * a.d_v;
 	float *out = a.out.x + b * a.out.b_stride + t * a.out.t_stride + head * a.d_v;
 	float largest = -INFINITY, whole = 0;
-	for (int i = 0; i < a.n_split; i++)
+	for (int i = lane; i < a.n_split; i += 32)
 		largest = fmaxf(largest, most[i]);
-	for (int i = 0; i < a.n_split; i++)
+	largest = over_warp<most_of>(largest);
+	for (int i = lane; i < a.n_split; i += 32)
 		whole += total[i] == 0 ? 0 : total[i] * expf(most[i] - largest);
-	for (int c = (int)threadIdx.x; c < a.d_v; c += JOIN_THREADS) {
-		float x = 0;
-		for (int i = 0; i < a.n_split; i++)
-			x += total[i] == 0 ? 0 : sum[(ptrdiff_t)i * a.d_v + c] * expf(most[i] - largest);
-		out[c] = x / whole;
+	whole = over_warp<sum_of>(whole);
+	for (int c0 = 0; c0 < a.d_v; c0 += JOIN_COLUMNS) {
+		float mine[JOIN_COLUMNS / 32] = {0};
+		for (int i = warp; i < a.n_split; i += JOIN_WARPS) {
+			if (total[i] == 0)
+				continue;
+			const float factor = expf(most[i] - largest);
+#pragma unroll
+			for (int j = 0; j < JOIN_COLUMNS / 32; j++)
+				if (c0 + j * 32 + lane < a.d_v)
+					mine[j] += sum[(ptrdiff_t)i * a.d_v + c0 + j * 32 + lane] * factor;
+		}
+#pragma unroll
+		for (int j = 0; j < JOIN_COLUMNS / 32; j++)
+			part[warp][j * 32 + lane] = mine[j];
+		__syncthreads();
+		if (thread < JOIN_COLUMNS && c0 + thread < a.d_v) {
+			float x = 0;
+			for (int i = 0; i < JOIN_WARPS; i++)
+				x += part[i][thread];
+			out[c0 + thread] = x / whole;
+		}
+		__syncthreads();
 	}
-	if (a.lse && threadIdx.x == 0)
+	if (a.lse && thread == 0)
 		a.lse[state] = largest + logf(whole);
 }
 
@@ -60,7 +90,7 @@ void attention_join(const struct attention_args *a, int B)
 {
 	if (a->n_split == 1)
 		return;
-	LAUNCH(join, dim3((unsigned)(B * a->n_head * a->T)), dim3(JOIN_THREADS), 0, cuda.stream, *a);
+	LAUNCH(join, dim3((unsigned)(B * a->n_head * a->T)), dim3(32 * JOIN_WARPS), 0, cuda.stream, *a);
 	cuda_launched("attention: join");
 }
 

@@ -4,6 +4,7 @@
 // warp has four rows and, while scores are made, a position a lane. Rows are read number by number: this is the kernel
 // to be believed, not the fast one.
 #include "harness/num/cuda/attention.cuh"
+#include "harness/num/cuda/reduce.cuh"
 
 enum {
 	WARPS = 4,
@@ -16,20 +17,6 @@ enum {
 	PANEL = SLICE * SLICES,
 	COLUMNS_LANE = PANEL / 32
 };
-
-static __device__ inline float warp_most(float x)
-{
-	for (int apart = 16; apart; apart /= 2)
-		x = fmaxf(x, __shfl_xor_sync(~0U, x, apart));
-	return x;
-}
-
-static __device__ inline float warp_sum(float x)
-{
-	for (int apart = 16; apart; apart /= 2)
-		x += __shfl_xor_sync(~0U, x, apart);
-	return x;
-}
 
 static __global__ void __launch_bounds__(THREADS) attention_exact(const struct attention_args a)
 {
@@ -76,11 +63,11 @@ static __global__ void __launch_bounds__(THREADS) attention_exact(const struct a
 					x += a.key_bias[attention_head(&a, &w, r) * a.key_bias_stride + p0 + lane];
 			}
 			const float before = most[i];
-			most[i] = fmaxf(before, warp_most(x));
+			most[i] = fmaxf(before, over_warp<most_of>(x));
 			const float e = is_seen ? expf(x - most[i]) : 0;
 			const float shrink = before < most[i] ? expf(before - most[i]) : 1; // 0 at first
 			weight[first + i][lane] = e;
-			total[i] = total[i] * shrink + warp_sum(e);
+			total[i] = total[i] * shrink + over_warp<sum_of>(e);
 			for (int j = 0; j < COLUMNS_LANE; j++)
 				sum[i][j] *= shrink;
 		}

@@ -9,13 +9,17 @@
 #define SLOTS(exactness)                                                                                               \
 	.memory = &cuda_memory, .upload = cuda_upload, .download = cuda_download, .move = cuda_move,                   \
 	.clear = cuda_clear, .graph = &cuda_graph_slots, .few_rows = INT_MAX, .library = cuda_library,                 \
-	.gemm = cuda_gemm_##exactness, .embed = cuda_embed, .embed_stored = cuda_embed_stored, .norm = cuda_norm,      \
-	.unary = cuda_unary, .swiglu = cuda_swiglu, .add = cuda_add, .copy = cuda_copy, .dropout = cuda_dropout,       \
-	.copy_columns = cuda_copy_columns, .scale_heads = cuda_scale_heads, .rope = cuda_rope,                         \
-	.attention = cuda_attention_##exactness, .attention_stored = cuda_attention_stored_##exactness,                \
-	.linear_stored = cuda_linear_stored_##exactness, .store_rows = cuda_store_rows, .read_rows = cuda_read_rows,   \
-	.map_gain = cuda_map_gain, .map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy,                     \
-	.sum_squares = cuda_sum_squares
+	.gemm = cuda_gemm_##exactness, .column_sum = cuda_column_sum, .embed = cuda_embed,                             \
+	.embed_stored = cuda_embed_stored, .embed_backward = cuda_embed_backward, .norm = cuda_norm,                   \
+	.norm_backward = cuda_norm_backward, .unary = cuda_unary, .unary_backward = cuda_unary_backward,               \
+	.swiglu = cuda_swiglu, .swiglu_backward = cuda_swiglu_backward, .add = cuda_add, .copy = cuda_copy,            \
+	.dropout = cuda_dropout, .copy_columns = cuda_copy_columns, .scale_heads = cuda_scale_heads,                   \
+	.dot_heads = cuda_dot_heads, .rope = cuda_rope, .attention = cuda_attention_##exactness,                       \
+	.attention_backward = cuda_attention_backward_##exactness,                                                     \
+	.attention_stored = cuda_attention_stored_##exactness, .linear_stored = cuda_linear_stored_##exactness,        \
+	.store_rows = cuda_store_rows, .read_rows = cuda_read_rows, .map_gain = cuda_map_gain,                         \
+	.map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy, .sum_squares = cuda_sum_squares,               \
+	.adam = cuda_adam
 
 static const struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
 static const struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};

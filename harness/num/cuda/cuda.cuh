@@ -96,11 +96,29 @@ void cuda_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogi
         const int *targets, int m, int n, double grad_scale);
 double cuda_sum_squares(const struct exec *, const real *x, long n);
 
+void cuda_column_sum(const struct exec *, real *out, const real *x, ptrdiff_t ldx, int m, int n, int accumulate);
+void cuda_norm_backward(const struct exec *, real *dx, int accumulate_x, real *dgain, int accumulate_gain, real *dbias,
+        int accumulate_bias, const real *dout, const real *x, const real *stat, const real *gain, int m, int n,
+        int is_rms);
+void cuda_unary_backward(const struct exec *, real *dx, const real *dout, const real *slope, long n, int accumulate);
+void cuda_swiglu_backward(const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate);
+void cuda_dot_heads(
+        const struct exec *, real *out, struct strided a, struct strided b, int B, int T, int C, int n_head);
+void cuda_embed_backward(const struct exec *, real *dtable, int n_vocab, int accumulate_table, real *dposition,
+        int n_ctx, int accumulate_position, const real *dout, const int *tokens, int B, int T, int C, int first);
+void cuda_adam(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *);
+
 // --- attention*.cu --------------------------------------------------------------------------------------------------
 void cuda_attention_exact(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
         struct strided v, const struct attention_shape *);
 void cuda_attention_rounded(const struct exec *, struct strided_out out, real *lse, struct strided q, struct strided k,
         struct strided v, const struct attention_shape *);
+void cuda_attention_backward_exact(const struct exec *, struct strided_out dq, struct strided_out dk,
+        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *);
+void cuda_attention_backward_rounded(const struct exec *, struct strided_out dq, struct strided_out dk,
+        struct strided_out dv, struct strided dout, struct strided out, const real *lse, struct strided q,
+        struct strided k, struct strided v, const struct attention_shape *);
 void cuda_attention_stored_exact(const struct exec *, struct strided_out out, struct strided q, const struct stored *k,
         const struct stored *v, const struct attention_shape *);
 void cuda_attention_stored_rounded(const struct exec *, struct strided_out out, struct strided q,

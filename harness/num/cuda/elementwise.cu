@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Kernels that touch each number once: bound by memory. A thread takes one number; what it reads lies beside its
 // neighbours' in memory.
+#include <math.h>
+
 #include "harness/base/rng.h"
 #include "harness/num/cuda/cuda.cuh"
 
@@ -115,6 +117,74 @@ void cuda_swiglu(const struct exec *, real *out, const real *x, int m, int n)
 		return;
 	LAUNCH(swiglu, cuda_blocks((long)m * n, THREADS), THREADS, 0, cuda.stream, out, x, m, n);
 	cuda_launched("swiglu");
+}
+
+static __global__ void __launch_bounds__(THREADS)
+        unary_backward(float *dx, const float *dout, const float *slope, long n, int accumulate)
+{
+	const long i = index_of_thread();
+	if (i < n)
+		put(dx + i, dout[i] * slope[i], accumulate);
+}
+
+void cuda_unary_backward(const struct exec *, real *dx, const real *dout, const real *slope, long n, int accumulate)
+{
+	if (n < 1)
+		return;
+	LAUNCH(unary_backward, cuda_blocks(n, THREADS), THREADS, 0, cuda.stream, dx, dout, slope, n, accumulate);
+	cuda_launched("unary_backward");
+}
+
+static __global__ void __launch_bounds__(THREADS)
+        swiglu_backward(float *dx, const float *dout, const float *x, int m, int n, int accumulate)
+{
+	const long i = index_of_thread();
+	if (i >= (long)m * n)
+		return;
+	const long at = i / n * 2 * n + i % n;
+	const float gate = x[at], up = x[at + n], d = dout[i], s = 1 / (1 + expf(-gate));
+	put(dx + at + n, d * gate * s, accumulate);
+	put(dx + at, d * up * s * (1 + gate * (1 - s)), accumulate);
+}
+
+void cuda_swiglu_backward(const struct exec *, real *dx, const real *dout, const real *x, int m, int n, int accumulate)
+{
+	if (m < 1 || n < 1)
+		return;
+	LAUNCH(swiglu_backward, cuda_blocks((long)m * n, THREADS), THREADS, 0, cuda.stream, dx, dout, x, m, n,
+	        accumulate);
+	cuda_launched("swiglu_backward");
+}
+
+// --- the optimiser ------------------------------------------------------------------------------------------------
+
+// What a step has in common, as the CPU computes it (num/cpu/train.c).
+struct adam_step {
+	float b1, b2, keep1, keep2, eps, scale, rate, root, decay;
+};
+
+static __global__ void __launch_bounds__(THREADS)
+        adam(float *x, float *m, float *v, const float *dx, long n, const struct adam_step a)
+{
+	const long i = index_of_thread();
+	if (i >= n)
+		return;
+	const float g = dx[i] * a.scale;
+	m[i] = a.b1 * m[i] + a.keep1 * g;
+	v[i] = a.b2 * v[i] + a.keep2 * g * g;
+	x[i] = x[i] * a.decay - a.rate * m[i] / (sqrtf(v[i]) * a.root + a.eps);
+}
+
+void cuda_adam(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *a)
+{
+	const double correct1 = 1 - pow(a->beta1, (double)a->step), correct2 = 1 - pow(a->beta2, (double)a->step);
+	const struct adam_step step = {(float)a->beta1, (float)a->beta2, (float)(1 - a->beta1), (float)(1 - a->beta2),
+	        (float)a->eps, (float)a->grad_scale, (float)(a->lr / correct1), (float)(1 / sqrt(correct2)),
+	        (float)(1 - a->lr * a->weight_decay)};
+	if (n < 1)
+		return;
+	LAUNCH(adam, cuda_blocks(n, THREADS), THREADS, 0, cuda.stream, x, m, v, dx, n, step);
+	cuda_launched("adam");
 }
 
 // --- dropout ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "harness/num/cuda/cuda.cuh"
-#include "harness/num/dtype.h"
+#include "harness/num/cuda/dtype.cuh"
 
 struct rows {
 	const unsigned char *at; // row 0 of sequence 0
@@ -21,7 +21,7 @@ struct rows {
 
 // Positions by which rotary pairs are turned as rows are read. A turn is kept as a fraction of the circle in 64 bits:
 // position times fraction is exact but for whole circles, at any position, without a double in sight.
-enum { TURN_PAIRS = 256 };
+enum { TURN_PAIRS = 384 }; // what a kernel's 4 KB of parameters have room for
 struct turn {
 	int from, n_rotary, halves, first; // as in struct rope; n_rotary 0: nothing turns
 	uint64_t fraction[TURN_PAIRS];
@@ -38,47 +38,16 @@ static __device__ inline struct rotor rotor_at(const struct turn *t, int pair, i
 	return r;
 }
 
-// --- one number of a row, wherever the row begins -----------------------------------------------------------------
-
-static __device__ inline float half_at(const unsigned char *at)
-{
-	return __half2float(__ushort_as_half((unsigned short)(at[0] | at[1] << 8)));
-}
-
-enum { Q8_BYTES = 2 + DTYPE_BLOCK, Q4_BYTES = 4 + DTYPE_BLOCK / 2 };
-
-static __device__ inline float number_of_row(const unsigned char *row, int dtype, int columns, int j)
-{
-	switch (dtype) {
-	case DTYPE_F32:
-		return ((const float *)row)[j];
-	case DTYPE_F16:
-		return __half2float(((const __half *)row)[j]);
-	case DTYPE_BF16:
-		return __uint_as_float((unsigned)((const unsigned short *)row)[j] << 16);
-	case DTYPE_Q8:
-		row += j / DTYPE_BLOCK * Q8_BYTES;
-		return half_at(row) * (float)((const signed char *)row)[2 + j % DTYPE_BLOCK];
-	default: {
-		const int block = j / DTYPE_BLOCK, i = j % DTYPE_BLOCK, left = columns - block * DTYPE_BLOCK;
-		const int n_byte = (min(left, (int)DTYPE_BLOCK) + 1) / 2; // a short block's second half begins earlier
-		row += block * Q4_BYTES;
-		const unsigned pair = row[4 + (i < n_byte ? i : i - n_byte)];
-		return half_at(row + 2) + half_at(row) * (float)(i < n_byte ? pair & 15 : pair >> 4);
-	}
-	}
-}
-
 // Number j of the tensor's row p of sequence b, of S rows. Nothing is turned.
 static __device__ inline float number_at(const struct rows *x, int b, int p, int S, int j)
 {
 	const unsigned char *sequence = x->at + b * x->b_bytes;
 	j += x->from;
 	if (!x->tail)
-		return number_of_row(sequence + p * x->row_bytes, x->dtype, x->columns, j);
+		return dtype_number(x->dtype, sequence + p * x->row_bytes, x->columns, j);
 	if (p / DTYPE_BLOCK * DTYPE_BLOCK + DTYPE_BLOCK > S)
 		return x->tail[((ptrdiff_t)b * DTYPE_BLOCK + p % DTYPE_BLOCK) * x->columns + j];
-	return number_of_row(sequence + p / DTYPE_BLOCK * x->row_bytes + j * x->channel_bytes, x->dtype, DTYPE_BLOCK,
+	return dtype_number(x->dtype, sequence + p / DTYPE_BLOCK * x->row_bytes + j * x->channel_bytes, DTYPE_BLOCK,
 	        p % DTYPE_BLOCK);
 }
 

@@ -9,7 +9,7 @@
 #define KVLAB_NUM_CUDA_TILE_CUH
 #include "harness/num/cuda/rows.cuh"
 
-enum { TILE_WARPS = 4, TILE_THREADS = 32 * TILE_WARPS, CHUNK = 16 };
+enum { TILE_WARPS = 4, TILE_THREADS = 32 * TILE_WARPS, LINE_CHUNK = 16 };
 
 struct span {
 	int from, to; // bytes
@@ -23,7 +23,8 @@ static __host__ __device__ inline struct span span_of(int dtype, int columns, in
 	s.from = j * number, s.to = (j + n) * number;
 	if (dtype != DTYPE_Q8 && dtype != DTYPE_Q4)
 		return s;
-	const int block = dtype == DTYPE_Q8 ? (int)Q8_BYTES : (int)Q4_BYTES, last = (j + n - 1) / DTYPE_BLOCK;
+	const int block = dtype == DTYPE_Q8 ? (int)Q8_BLOCK_BYTES : (int)Q4_BLOCK_BYTES,
+	          last = (j + n - 1) / DTYPE_BLOCK;
 	const int left = columns - last * DTYPE_BLOCK, in_last = left < DTYPE_BLOCK ? left : (int)DTYPE_BLOCK;
 	s.from = j / DTYPE_BLOCK * block;
 	s.to = last * block + (dtype == DTYPE_Q8 ? 2 + in_last : 4 + (in_last + 1) / 2);
@@ -33,7 +34,7 @@ static __host__ __device__ inline struct span span_of(int dtype, int columns, in
 // Shared memory of a line of so many bytes.
 static __host__ __device__ inline int line_stride(int bytes)
 {
-	return (bytes + 2 * (CHUNK - 1)) / CHUNK * CHUNK;
+	return (bytes + 2 * (LINE_CHUNK - 1)) / LINE_CHUNK * LINE_CHUNK;
 }
 
 // A warp to a line: its chunks are neighbours in memory.
@@ -43,8 +44,8 @@ static __device__ inline void stage_lines(
 	const int lane = (int)threadIdx.x % 32;
 	for (int line = (int)threadIdx.x / 32; line < n_line; line += TILE_WARPS) {
 		const unsigned char *at = first + line * apart;
-		const int skip = (int)((uintptr_t)at % CHUNK);
-		for (int c = lane * CHUNK; c < skip + bytes; c += 32 * CHUNK)
+		const int skip = (int)((uintptr_t)at % LINE_CHUNK);
+		for (int c = lane * LINE_CHUNK; c < skip + bytes; c += 32 * LINE_CHUNK)
 			copy_async(to + line * stride + c, at - skip + c);
 	}
 }
@@ -64,8 +65,8 @@ static __device__ inline struct tile_rows rows_in_place(const unsigned char *fir
 static __device__ inline struct tile_rows rows_staged(
         const unsigned char *staged, int stride, const unsigned char *first, ptrdiff_t apart, int skipped)
 {
-	struct tile_rows r = {
-	        staged - skipped, stride, (unsigned)((uintptr_t)first % CHUNK), (unsigned)apart % CHUNK, CHUNK - 1};
+	struct tile_rows r = {staged - skipped, stride, (unsigned)((uintptr_t)first % LINE_CHUNK),
+	        (unsigned)apart % LINE_CHUNK, LINE_CHUNK - 1};
 	return r;
 }
 static __device__ inline const unsigned char *tile_row(const struct tile_rows *r, int i)
@@ -101,7 +102,7 @@ template <int dtype> static __device__ inline int eight_numbers(float *x, const 
 		return 1;
 	}
 	if (dtype == DTYPE_Q8 && j % 8 == 0 && is_aligned(row, 2)) {
-		const unsigned char *block = row + j / DTYPE_BLOCK * Q8_BYTES;
+		const unsigned char *block = row + j / DTYPE_BLOCK * Q8_BLOCK_BYTES;
 		const unsigned short *two = (const unsigned short *)(block + 2 + j % DTYPE_BLOCK);
 		const float scale = __half2float(*(const __half *)block);
 #pragma unroll
@@ -114,7 +115,7 @@ template <int dtype> static __device__ inline int eight_numbers(float *x, const 
 	}
 	if (dtype == DTYPE_Q4 && j % 8 == 0 && is_aligned(row, 4) &&
 	        j / DTYPE_BLOCK * DTYPE_BLOCK + DTYPE_BLOCK <= columns) {
-		const unsigned *block = (const unsigned *)(row + j / DTYPE_BLOCK * Q4_BYTES);
+		const unsigned *block = (const unsigned *)(row + j / DTYPE_BLOCK * Q4_BLOCK_BYTES);
 		const float scale = __half2float(__ushort_as_half((unsigned short)block[0]));
 		const float least = __half2float(__ushort_as_half((unsigned short)(block[0] >> 16)));
 		const int shift = j % DTYPE_BLOCK < 16 ? 0 : 4;
@@ -159,12 +160,12 @@ static __device__ __noinline__ void convert_slowly(uint16_t *to, const unsigned 
 {
 #pragma unroll 1
 	for (int i = c; i < c + 8; i++, to++) {
-		float x = i < s->width ? number_of_row(row, dtype, s->columns, s->from + i) : 0;
+		float x = i < s->width ? dtype_number(dtype, row, s->columns, s->from + i) : 0;
 		int pair, is_second;
 		const int partner = t && i < s->width ? turn_partner(t, i, &pair, &is_second) : -1;
 		if (partner >= 0) {
 			const struct rotor r = rough_rotor_at(t, pair, position);
-			const float y = number_of_row(row, dtype, s->columns, s->from + partner);
+			const float y = dtype_number(dtype, row, s->columns, s->from + partner);
 			x = is_second ? y * r.s + x * r.c : x * r.c - y * r.s;
 		}
 		*to = __bfloat16_as_ushort(__float2bfloat16_rn(x));
