@@ -62,7 +62,7 @@ static struct stored make_stream(
 static void turn(double *row, const struct rope *r, int position)
 {
 	for (int i = 0; i < r->n_rotary / 2; i++) {
-		const double angle = position * rope_frequency(r, i), c = cos(angle), s = sin(angle);
+		const double angle = (r->first + position) * rope_frequency(r, i), c = cos(angle), s = sin(angle);
 		double *u = row + r->from + (r->halves ? i : 2 * i), *v = u + (r->halves ? r->n_rotary / 2 : 1);
 		const double a = *u, b = *v;
 		*u = a * c - b * s, *v = a * s + b * c;
@@ -135,6 +135,7 @@ struct subject subject_make(struct rig *rig, struct rng *rng, const struct subje
 	        .n_rotary = n_rotary,
 	        .n_ladder = n_rotary,
 	        .base = 10000,
+	        .first = round % 8 < 4 ? 0 : 123457, // far on: angles are kept whole
 	        .halves = round % 4 < 2};
 	make_rows(rig, rng, &x);
 	x.q = guarded_operand(rig, s->B * T, s->n_head * s->d_qk, s->n_head * s->d_qk + round % 3);
