@@ -98,13 +98,15 @@ link = $(CC) $(flags) -rdynamic -o $@
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA ?= $(if $(SAN),,$(NVCC))
 CXX_EMULATE ?= $(if $(SAN),,$(shell command -v g++ 2>/dev/null))
-kernels := $(sort $(wildcard harness/num/cuda/*.cu))
+all_kernels := $(sort $(wildcard harness/num/cuda/*.cu))
 emulator := $(sort $(wildcard tests/emulate/*.cpp tests/emulate/*.cu))
+cuda_folder := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+nccl := $(and $(wildcard $(cuda_folder)/include/nccl.h /usr/include/nccl.h),$(wildcard $(cuda_folder)/lib64/libnccl.so /usr/lib/x86_64-linux-gnu/libnccl.so))
+kernels := $(filter-out harness/num/cuda/$(if $(nccl),ranks_none,ranks_nccl).cu,$(all_kernels))
 cuda_headers := $(wildcard harness/num/cuda/*.cuh harness/num/cuda/*/*.cuh tests/emulate/*.cuh tests/emulate/*.h)
-emulated_sources := $(filter-out harness/num/cuda/matmul.cu,$(kernels)) $(emulator)
+emulated_sources := $(filter-out harness/num/cuda/matmul.cu harness/num/cuda/ranks_none.cu,$(all_kernels)) $(emulator)
 cuda_plugin := $(if $(CUDA),$(out)/kvlab_cuda.so)
 emulated_plugin := $(if $(CXX_EMULATE),$(out)/kvlab_cuda_emulated.so)
-cuda_folder := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 cuda_library_folder := $(firstword $(wildcard $(cuda_folder)/lib64 $(cuda_folder)/lib /usr/lib/x86_64-linux-gnu))
 nvcc_flags := -std=c++20 -O3 -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90 \
 	-Xcompiler -fPIC,-fvisibility=hidden $(if $(DEV),-Werror all-warnings -Xcompiler -Wall$(comma)-Werror)
@@ -163,7 +165,7 @@ $(out)/cuda/%.o: %.cu $(out)/cuda/flags
 
 $(out)/kvlab_cuda.so: $(patsubst %.cu,$(out)/cuda/%.o,$(kernels))
 	$(call say,LINK,$@)
-	$(Q)$(CUDA) -shared -o $@ $^ -L$(cuda_library_folder) -lcublasLt -Xlinker -rpath,$(cuda_library_folder)
+	$(Q)$(CUDA) -shared -o $@ $^ -L$(cuda_library_folder) -lcublasLt $(if $(nccl),-lnccl) -Xlinker -rpath,$(cuda_library_folder)
 
 $(out)/emulated/%.o: % $(out)/emulated/flags
 	$(call say,CXX,'$< (emulated)')
@@ -289,7 +291,7 @@ check-headers: ## every header compiles alone, as C and as C++
 check-format: ## clang-format finds nothing to change
 	@tests/check_format
 format: ## clang-format everything in place
-	@clang-format -i $(sources) $(headers) $(test_sources) $(kernels) $(emulator) $(cuda_headers)
+	@clang-format -i $(sources) $(headers) $(test_sources) $(all_kernels) $(emulator) $(cuda_headers)
 
 # --- the rest --------------------------------------------------------------------------------------------------
 .PHONY: deps clean help

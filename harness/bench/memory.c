@@ -52,7 +52,7 @@ int bench_memory(struct bench *bench, const char *model, struct err *err)
 	const struct arena_mark mark = arena_mark(&bench->arena);
 	if (workload_init(&w, model, NULL, &bench->arena, err))
 		return -1;
-	const struct step_cost cost = trainer_count(&w.setup, w.batch);
+	const struct step_cost cost = trainer_count(&w.setup, w.batch, 0);
 	const double state = 4 * (double)sizeof(real) * (double)cost.n_param, activations = 2 * cost.tensor_bytes,
 	             sum = state + activations;
 	if (memory_forget_peak() || memory_now(&before)) {

@@ -60,7 +60,7 @@ int bench_step(struct bench *bench, const char *model, struct err *err)
 		bench_fma_arm(&fma[i], &threads[i]);
 	}
 	sample_arms(arm, 4, 0.5, step_cap_s, &bench->rng);
-	const struct step_cost cost = trainer_count(&w.setup, w.batch);
+	const struct step_cost cost = trainer_count(&w.setup, w.batch, 0);
 	const double flops = cost.forward.flops + cost.backward.flops;
 	printf("\ntraining step, %s: %s\n", w.name, w.text);
 	printf("  %ld parameters, %.4g GFLOP needed a step; floor = each product at the best rate measured for its "

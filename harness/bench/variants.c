@@ -145,7 +145,7 @@ int bench_variants(struct bench *bench, const char *model, struct err *err)
 	for (int i = 0; i < n; i++) {
 		struct row *r = &row[i];
 		r->step = &step;
-		r->cost = trainer_count(&r->workload.setup, r->workload.batch);
+		r->cost = trainer_count(&r->workload.setup, r->workload.batch, 0);
 		floor_measure(&r->floor, memory, &r->workload, bench->n_thread, &bench->rng);
 		stepper_init(&r->stepper, &r->workload, bench->n_thread);
 		r->stepper.trainer.tape.step = &step;

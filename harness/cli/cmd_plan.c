@@ -10,8 +10,9 @@
 extern const struct command command_plan;
 
 static const struct cli_option options[] = {
-        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
+        {"scale", CLI_TEXT, "SCALE", "smoke, small, gpu or paper (default small)"},
         {"seeds", CLI_INT, "N", "plan for the first N seeds (default: the spec's own)"},
+        {"device", CLI_TEXT, "DEVICE", "plan for a device, which need not be here (default: as the spec says)"},
         GIVEN_OPTIONS,
         {"keys", CLI_FLAG, NULL, "print the key of every point, too"},
         {0},
@@ -80,6 +81,8 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 	if (has_tails)
 		printf("  %16s", "cache B/sequence");
 	printf("  %10s  %10s  %13s", "FLOPs/run", "memory", "time/run");
+	if (plan->device_bytes > 0)
+		printf("  %13s", "device memory");
 	if (spec->match_metric)
 		printf("  %-30s", spec->match_metric);
 	printf("%s\n", with_keys ? "  key" : "");
@@ -94,7 +97,10 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 		if (has_tails)
 			printf("  %16.6g", bytes_per_sequence(&spec->point[i]));
 		printf("  %10s  %10s  %13s", scaled(flops, cost->flops, 1000, ""),
-		        scaled(memory, cost->memory_bytes, 1024, "B"), duration(time, seconds));
+		        scaled(memory, cost->memory_bytes, 1024, "B"),
+		        cost->device_bytes > 0 ? "?" : duration(time, seconds));
+		if (plan->device_bytes > 0)
+			printf("  %13s", scaled(memory, cost->device_bytes, 1024, "B"));
 		if (spec->match_metric)
 			printf("  %-30s", matched(match, &spec->point[i]));
 		printf("%s%s\n", with_keys ? "  " : "", with_keys ? spec->point[i].key : "");
@@ -113,8 +119,13 @@ static void print_totals(const struct spec *spec, const struct plan *plan, const
 		printf(", %d points left out", spec->n_skip);
 	if (plan->n_refused)
 		printf(", %d points would fail on this machine now", plan->n_refused);
-	printf("\n%s FLOPs, at most %s memory a run, %s on one worker\n", scaled(flops, plan->flops, 1000, ""),
-	        scaled(memory, plan->peak_bytes, 1024, "B"), duration(time, plan->seconds));
+	printf("\n%s FLOPs, at most %s memory a run", scaled(flops, plan->flops, 1000, ""),
+	        scaled(memory, plan->peak_bytes, 1024, "B"));
+	if (plan->device_bytes > 0)
+		printf(" and %s of the device's; how fast it is, a run will tell\n",
+		        scaled(memory, plan->device_bytes, 1024, "B"));
+	else
+		printf(", %s on one worker\n", duration(time, plan->seconds));
 }
 
 static int plan_spec(const struct cli_args *args, struct arena *arena, struct err *err)
@@ -125,7 +136,7 @@ static int plan_spec(const struct cli_args *args, struct arena *arena, struct er
 	if (cli_flag(args, "seeds") && cli_int(args, "seeds", 0) == 0)
 		return err_set(err, "plan: option '--seeds': at least 1 is needed");
 	if (cli_spec_path(&path, args->positional[0], arena, err) || given_load(&spec, path, args, arena, err) ||
-	        plan_estimate(&plan, &spec, err))
+	        plan_set_device(&spec, cli_text(args, "device", "cpu"), err) || plan_estimate(&plan, &spec, err))
 		return COMMAND_ERROR;
 	print_points(&spec, &plan, cli_flag(args, "keys"));
 	print_totals(&spec, &plan, cli_text(args, "model", NULL));

@@ -6,7 +6,7 @@
 extern const struct command command_plot;
 
 static const struct cli_option options[] = {
-        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default: small, else what is there)"},
+        {"scale", CLI_TEXT, "SCALE", "smoke, small, gpu or paper (default: small, else what is there)"},
         {"all", CLI_FLAG, NULL, "every experiment in the database"},
         {"folder", CLI_TEXT, "FOLDER", "where pictures go (default plots)"},
         {"db", CLI_TEXT, "FILE", "database (default results/results.db)"},

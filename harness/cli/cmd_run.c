@@ -14,11 +14,11 @@
 extern const struct command command_run;
 
 static const struct cli_option options[] = {
-        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default small)"},
+        {"scale", CLI_TEXT, "SCALE", "smoke, small, gpu or paper (default small)"},
         {"seeds", CLI_INT, "N", "run the first N seeds (default: the spec's own)"},
-        {"jobs", CLI_INT, "N", "worker processes (default: one per core; one alone for timings)"},
+        {"jobs", CLI_INT, "N", "worker processes (default: one per core; one alone for timings and on a device)"},
         {"threads", CLI_INT, "N",
-                "threads per worker (default: 1, for timings one per core; results do not depend on it)"},
+                "threads per worker (default: 1, for a worker alone one per core; results do not depend on it)"},
         {"db", CLI_TEXT, "FILE", "database (default results/results.db)"},
         {"checkpoint-every", CLI_INT, "SECONDS", "between checkpoints of a run (default 10)"},
         {"device", CLI_TEXT, "DEVICE",
@@ -74,24 +74,6 @@ static int report(const char *db, const struct spec *spec, const char *plots, st
 	return status;
 }
 
-// Every point is to run on that device, which is then part of it: its key is another.
-static int set_device(struct spec *spec, const char *device, struct err *err)
-{
-	for (int p = 0; p < spec->n_point && strcmp(device, "cpu"); p++) {
-		struct spec_point *point = &spec->point[p];
-		const struct procedure *procedure = point->setup.procedure;
-		struct err cause = {0};
-		if (!option_find(procedure->options, "device"))
-			return err_set(err, "%s: procedure '%s' runs on the cpu alone (leave DEVICE out)", spec->path,
-			        procedure->name);
-		if (option_set(procedure->options, point->setup.procedure_config, "device", device, &cause))
-			return err_set(err, "--%s", cause.message);
-		point->json = setup_json(&point->setup, spec->arena);
-		setup_key(point->key, &point->setup, spec->arena);
-	}
-	return 0;
-}
-
 static int run_spec(struct spec *spec, const struct cli_args *args, struct err *err)
 {
 	struct store *store;
@@ -99,18 +81,21 @@ static int run_spec(struct spec *spec, const struct cli_args *args, struct err *
 	const char *db = cli_text(args, "db", "results/results.db");
 	const int processors = (int)sysconf(_SC_NPROCESSORS_ONLN), cores = processors < 1 ? 1 : processors,
 	          is_timed = spec->point[0].setup.procedure->is_timed;
+	if (plan_set_device(spec, cli_text(args, "device", "cpu"), err))
+		return COMMAND_ERROR;
+	const char *device = plan_device(spec);
+	const int is_alone = is_timed || strcmp(device, "cpu"); // several would share its memory
 	const struct worker_plan worker = {.db_path = db,
 	        .experiment = spec->experiment,
 	        .scale = spec->scale,
 	        .checkpoint_folder = beside(db, "checkpoints", spec->arena),
 	        .build = &build,
-	        .n_worker = cli_int(args, "jobs", is_timed ? 1 : cores),
-	        .n_thread = cli_int(args, "threads", is_timed ? cores : 1),
+	        .n_worker = cli_int(args, "jobs", is_alone ? 1 : cores),
+	        .n_thread = cli_int(args, "threads", is_alone ? cores : 1),
 	        .checkpoint_every_s = cli_int(args, "checkpoint-every", 10)};
 	struct plan plan;
 	struct device_look look;
-	if (set_device(spec, cli_text(args, "device", "cpu"), err) ||
-	        device_look(&look, cli_text(args, "device", "cpu"), err))
+	if (device_look(&look, device, err))
 		return COMMAND_ERROR;
 	if (worker.n_worker < 1 || worker.n_thread < 1) {
 		err_set(err, "--jobs and --threads must be at least 1");

@@ -8,7 +8,7 @@
 extern const struct command command_table;
 
 static const struct cli_option options[] = {
-        {"scale", CLI_TEXT, "SCALE", "smoke, small or paper (default: small, else what is there)"},
+        {"scale", CLI_TEXT, "SCALE", "smoke, small, gpu or paper (default: small, else what is there)"},
         {"format", CLI_TEXT, "FORMAT", "term, md, csv or tex (default term)"},
         {"table", CLI_TEXT, "NAME", "only this table"},
         {"write", CLI_FLAG, NULL, "write files in every format, with the run ids of each cell, instead of printing"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "harness/cli/plan.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "harness/base/progress.h"
@@ -18,6 +19,36 @@ static double rate(void)
 		best = flops_s > best ? flops_s : best;
 	}
 	return best * reached_share;
+}
+
+int plan_set_device(struct spec *spec, const char *device, struct err *err)
+{
+	for (int p = 0; p < spec->n_point && strcmp(device, "cpu"); p++) {
+		struct spec_point *point = &spec->point[p];
+		const struct procedure *procedure = point->setup.procedure;
+		struct err cause = {0};
+		if (!option_find(procedure->options, "device"))
+			return err_set(err, "%s: procedure '%s' runs on the cpu alone (leave DEVICE out)", spec->path,
+			        procedure->name);
+		if (option_set(procedure->options, point->setup.procedure_config, "device", device, &cause))
+			return err_set(err, "--%s", cause.message);
+		if (procedure->check(&point->setup, &cause))
+			return err_set(err, "%s: point '%s': %s", spec->path, point->label, cause.message);
+		point->json = setup_json(&point->setup, spec->arena);
+		setup_key(point->key, &point->setup, spec->arena);
+	}
+	return 0;
+}
+
+const char *plan_device(const struct spec *spec)
+{
+	for (int p = 0; p < spec->n_point; p++) {
+		const struct setup *setup = &spec->point[p].setup;
+		const struct option *device = option_find(setup->procedure->options, "device");
+		if (device && !option_is_initial(device, setup->procedure_config))
+			return (const char *)setup->procedure_config + device->offset;
+	}
+	return "cpu";
 }
 
 int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
@@ -38,6 +69,8 @@ int plan_estimate(struct plan *plan, const struct spec *spec, struct err *err)
 		}
 		limits_s += cost->seconds * spec->n_seed;
 		plan->flops += cost->is_counted ? 0 : cost->flops * spec->n_seed;
+		if (cost->device_bytes > plan->device_bytes)
+			plan->device_bytes = cost->device_bytes;
 		if (cost->memory_bytes > plan->peak_bytes) {
 			plan->peak_bytes = cost->memory_bytes;
 			plan->peak_point = i;

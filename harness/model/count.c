@@ -20,5 +20,6 @@ struct model_cost model_count(
 	if (cache)
 		cache->length = length;
 	arena_release(&memory);
-	return (struct model_cost){tape.forward, tape.backward, tape.tensor_bytes};
+	return (struct model_cost){
+	        tape.forward, tape.backward, tape.tensor_bytes, tape.saved_bytes, tape.scratch_bytes};
 }

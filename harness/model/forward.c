@@ -66,6 +66,18 @@ static struct tensor *block(
 	return norm(tape, m, op_add(tape, x_q, op_dropout(tape, h, p)), l->norm2_gain, l->norm2_bias);
 }
 
+// The same as a piece of the tape that may be run again.
+struct block_run {
+	const struct model *m;
+	int layer, q_from, n_q;
+};
+
+static struct tensor *run_block(struct tape *tape, struct tensor *x, const void *args)
+{
+	const struct block_run *r = args;
+	return block(tape, r->m, r->layer, x, r->q_from, r->n_q, NULL);
+}
+
 // (B, T, d_model): tokens and what is added for their positions (rope adds nothing).
 static struct tensor *embed(struct tape *tape, struct model *m, const int *tokens, int B, int T, int first)
 {
@@ -115,7 +127,9 @@ static struct tensor *body(
 	for (int layer = 0; layer < m->config.n_layer; layer++) {
 		const int is_last = layer == m->config.n_layer - 1;
 		const struct tape_mark begin = tape_mark(tape);
-		x = block(tape, m, layer, x, is_last ? q_from : 0, is_last ? n_q : T, cache);
+		const struct block_run run = {m, layer, is_last ? q_from : 0, is_last ? n_q : T};
+		x = m->recomputes && !cache ? op_recompute(tape, run_block, x, &run, sizeof(run))
+		                            : block(tape, m, layer, x, run.q_from, run.n_q, cache);
 		if (tape->mode == TAPE_RUN && x->is_own && x->t_stride == x->C && tensor_is_matrix(x))
 			x = keep_output(tape, begin, x);
 	}

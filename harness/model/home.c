@@ -19,6 +19,13 @@ void model_download_values(const struct model *m, real *x)
 	m->home->download(&copying, x, m->x, (size_t)m->n_padded * sizeof(*x));
 }
 
+void model_fetch(struct model *here, const struct model *from, struct arena *arena)
+{
+	model_init(here, &from->config, from->variant, from->variant_config, arena);
+	model_allocate(here, 0, arena);
+	model_download_values(from, here->x);
+}
+
 void model_upload_values(struct model *m, const real *x)
 {
 	m->home->upload(&copying, m->x, x, (size_t)m->n_padded * sizeof(*x));

@@ -41,7 +41,8 @@ struct model {
 	long n_padded;              // numbers in the block of memory
 	long n_trained;             // of those, the numbers of parameters that are not frozen
 	long n_gradient;            // numbers that dx has room for
-	real *x, *dx; // blocks: values (NULL once quantised); gradients of what is trained, in the same order
+	int recomputes; // of a recorded pass only what enters each block is kept: backward runs the block again
+	real *x, *dx;   // blocks: values (NULL once quantised); gradients of what is trained, in the same order
 	struct model_layer *layer;
 	struct tensor *token, *position, *norm_gain, *norm_bias, *head, *head_bias;
 	struct tensor *token_bias;                                               // (1, d_model), token_input: one_hot
@@ -61,6 +62,8 @@ void model_upload(struct model *to, const struct model *from, const struct backe
 // The block of values of a model that keeps reals, to where the host can read it, and back.
 void model_download_values(const struct model *model, real *x);
 void model_upload_values(struct model *model, const real *x);
+// A copy in this process's memory, without gradients, of a model that keeps reals.
+void model_fetch(struct model *here, const struct model *from, struct arena *arena);
 // Writes n zeros to its home's memory.
 void model_clear(const struct model *model, real *at, long n);
 // The parameter of that name, or NULL.
@@ -112,7 +115,9 @@ struct loss model_loss(struct tape *tape, struct model *model, const int *tokens
 // What such a pass costs, by counting: no memory is needed, and the cache is left as it was. with_loss: of model_loss.
 struct model_cost {
 	struct tally forward, backward;
-	double tensor_bytes; // values of all tensors
+	double tensor_bytes;  // values of all tensors
+	double saved_bytes;   // what backward needs beside them
+	double scratch_bytes; // inside a product, at most
 };
 struct model_cost model_count(
         const struct model *model, int B, int T, int q_from, int n_q, struct cache *cache, int with_loss);

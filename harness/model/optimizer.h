@@ -24,17 +24,21 @@ struct optimizer_config {
 
 struct optimizer {
 	struct optimizer_config config;
-	real *m, *v; // moments, in the layout of model->dx (model->n_trained numbers); part of a checkpoint
+	real *m, *v; // moments, in the layout of model->dx (n_moment numbers of it from `first` on); part of a
+	             // checkpoint
+	long first, n_moment;
 };
 
-// Moments go to arena, which is of the memory of the model's home.
+// Moments go to arena, which is of the memory of the model's home. Where ranks train together each has those of its
+// part: n_rank divides model->n_trained then, and all parameters are trained (optimizer_check_ranks).
 void optimizer_init(
         struct optimizer *o, const struct optimizer_config *config, const struct model *model, struct arena *arena);
+int optimizer_check_ranks(const struct model *model, const struct rank_slots *ranks, struct err *err);
 // Learning rate of step 1, 2, ... steps: rises linearly over the warm-up, then falls to lr_floor at the last step. In
 // COSINE_PRODUCT time begins at 0, so that the first step of a warm-up changes nothing (as in the papers' code).
 double optimizer_lr(const struct optimizer_config *config, long step);
-// One update from model->dx. Returns the global norm of the gradient before clipping; 0 without clipping, which would
-// read all gradients once more for it.
+// One update from model->dx; with ranks, from all ranks' (their sum). Returns the global norm of the gradient before
+// clipping; 0 without clipping, which would read all gradients once more for it.
 double optimizer_step(
         struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend);
 

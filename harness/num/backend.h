@@ -134,6 +134,15 @@ enum map_cut {
 
 struct backend;
 struct graph;
+// What differs from one step of training to the next.
+struct graph_training {
+	const int *tokens, *targets; // of embed, and of all calls of cross_entropy, one behind the other
+	int n_token, n_target;
+	double grad_scale;      // cross_entropy's
+	uint64_t dropout_shift; // is added to dropout's index
+	double *loss;           // (n_target), and
+	int *hit;               // its results: there when play_training returns
+};
 // A step that was taken down once and is played again (CUDA graphs): nothing but the first tokens and positions differ.
 struct graph_slots {
 	// From now on slots take down what they are asked for and do not run it.
@@ -145,6 +154,21 @@ struct graph_slots {
 	// room.
 	void (*play)(const struct exec *, struct graph *, const int *tokens, int n_token, int shift);
 	void (*release)(struct graph *);
+	// A recorded step of training (embed, forward, cross_entropy, backward, embed_backward with embed's own tokens)
+	// at its own positions. While it is taken down cross_entropy gives zeros; the optimiser is no part of it, since
+	// the host looks at the loss first. NULL: there is none.
+	void (*play_training)(const struct exec *, struct graph *, const struct graph_training *);
+};
+
+// Processes that train one model together, each a rank with a device of its own.
+struct rank_slots {
+	int rank, n_rank;
+	// x has n_rank parts of n numbers. reduce: this rank's part becomes its sum over all ranks, added in the same
+	// order every time; the others are undefined. gather: all ranks get each rank's part.
+	void (*reduce)(const struct exec *, real *x, long n);
+	void (*gather)(const struct exec *, real *x, long n);
+	// x (n), the host's: the sum over ranks, in their order.
+	void (*sum)(const struct exec *, double *x, int n);
 };
 
 struct backend {
@@ -157,6 +181,7 @@ struct backend {
 	void (*move)(const struct exec *, void *to, const void *from, size_t bytes);
 	void (*clear)(const struct exec *, void *at, size_t bytes);
 	const struct graph_slots *graph; // NULL: steps are run slot by slot
+	const struct rank_slots *ranks;  // NULL: this process trains alone
 	int few_rows;                    // rows of a product up to which linear_stored serves it (INT_MAX: any)
 	// What its results depend on beside our sources: library, version, kernels chosen ("OpenBLAS 0.3.21 Zen").
 	const char *(*library)(void);

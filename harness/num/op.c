@@ -16,6 +16,12 @@ void *op_record(struct tape *tape, const struct tensor *out, void (*backward)(st
 	return out->dx ? tape_record(tape, backward, bytes) : NULL;
 }
 
+real *op_saved(struct tape *tape, double n)
+{
+	tape->saved_bytes += op_bytes(n);
+	return tape->mode == TAPE_RECORD ? arena_alloc(tape_values(tape), (size_t)op_bytes(n)) : NULL;
+}
+
 struct exec op_exec_wide(const struct tape *tape)
 {
 	return (struct exec){tape->n_thread, tape->scratch};

@@ -41,6 +41,11 @@ struct tensor *op_add(struct tape *tape, struct tensor *a, struct tensor *b);
 // Each element is dropped with probability p, else divided by 1 - p. Returns x itself when p is 0 or when the tape
 // is not recording (evaluation).
 struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p);
+// Which draw a site of a step has: its number among the tape's dropouts.
+static inline uint64_t op_dropout_index(long step, int site)
+{
+	return (uint64_t)step << 16 | (unsigned)site; // 2^16 sites a step; a model has a few per layer
+}
 // A copy of rows from..from+n-1 of each sequence; x itself when that is all of them.
 struct tensor *op_rows(struct tape *tape, struct tensor *x, int from, int n);
 
@@ -76,10 +81,18 @@ struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w
 // (1, n_map, S): sum over the key's numbers of P of w_c e_c(j), plus b.
 struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, enum map_cut cut);
 
+// run(tape, x, args), of which only the result is kept: backward runs it again, with the same bits (activation
+// recomputation). The result is a packed tensor of run's own, not the first that it makes; what run reads beside x is
+// parameters and constants; args (bytes of them) are copied. Without gradients it is run(tape, x, args).
+typedef struct tensor *recomputed(struct tape *tape, struct tensor *x, const void *args);
+struct tensor *op_recompute(struct tape *tape, recomputed *run, struct tensor *x, const void *args, size_t bytes);
+
 struct loss {
 	double mean; // nats per scored target
 	long n, hits;
 };
+// Of m rows, from what slot cross_entropy gives.
+struct loss loss_of_rows(const double *loss, const int *hit, const int *targets, long m);
 // Mean cross-entropy of logits (B, T, n_vocab) against targets (B, T), -1 left out. Sets the gradient of logits, so
 // tape_backward may follow. row_loss (B * T), unless NULL, gets each row's nats, 0 where there is no target. When
 // counting, result is zero.
@@ -121,6 +134,15 @@ static inline struct strided op_values(const struct tensor *t)
 static inline struct strided op_gradient(const struct tensor *t)
 {
 	return (struct strided){t->dx, t->b_stride, t->t_stride};
+}
+// Room for n numbers that backward needs beside tensors; NULL when not recording.
+real *op_saved(struct tape *tape, double n);
+// When counting: bytes of scratch memory that a product (m, k) (n, k) takes on a backend that rounds what it
+// multiplies, in forward and backward, beside `held` bytes.
+static inline void op_count_scratch(struct tape *tape, double m, double n, double k, double held)
+{
+	const double rounded = 2 * (m * k + n * k + m * n), bytes = held + rounded;
+	tape->scratch_bytes = bytes > tape->scratch_bytes ? bytes : tape->scratch_bytes;
 }
 // Bytes of n reals, for tallies.
 static inline double op_bytes(double n)

@@ -119,10 +119,14 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 		return out;
 	}
 	k = op_reals(tape, k), v = op_reals(tape, v);
-	if (tape->mode == TAPE_COUNT)
-		return count(tape, &shape, key_bias, -1), out;
+	const double n_lse = (double)q->B * shape.n_head * q->T;
+	if (tape->mode == TAPE_COUNT) {
+		count(tape, &shape, key_bias, -1);
+		op_saved(tape, n_lse);
+		return out;
+	}
 	struct attention *a = op_record(tape, out, attention_backward, sizeof(*a));
-	real *lse = a ? arena_alloc(tape_values(tape), (size_t)q->B * shape.n_head * q->T * sizeof(real)) : NULL;
+	real *lse = a ? op_saved(tape, n_lse) : NULL;
 	const struct exec exec = op_exec_wide(tape);
 	tape->backend->attention(&exec, (struct strided_out){out->x, out->b_stride, out->t_stride, 0}, lse,
 	        op_values(q), op_values(k), op_values(v), &shape);

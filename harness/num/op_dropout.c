@@ -30,8 +30,7 @@ struct tensor *op_dropout(struct tape *tape, struct tensor *x, double p)
 		        tape, (struct tally){n, op_bytes(n), op_bytes(n)}, (struct tally){n, op_bytes(n), op_bytes(n)});
 		return out;
 	}
-	// 2^16 sites a step; a model has a few per layer.
-	unsigned long long index = tape->dropout_step << 16 | (unsigned)tape->dropout_site++;
+	const uint64_t index = op_dropout_index((long)tape->dropout_step, tape->dropout_site++);
 	const struct exec exec = op_exec(tape);
 	tape->backend->dropout(&exec, out->x, x->x, (long)n, p, tape->dropout_seed, index, 0);
 	struct dropout *d = op_record(tape, out, dropout_backward, sizeof(*d));

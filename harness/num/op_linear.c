@@ -215,6 +215,7 @@ static void linear_group(struct tape *tape, int n, const struct linear_map *map,
 	}
 	if (tape->mode == TAPE_COUNT) {
 		count(tape, g, has_bias);
+		op_count_scratch(tape, (double)tensor_n_row(g->x), g->whole->C, g->x->C, 0);
 		return;
 	}
 	multiply(tape, g);

@@ -97,15 +97,17 @@ struct loss op_linear_cross_entropy(
 		BUG("linear cross-entropy: weight (%d, %d) on an input of %d columns", w->T, w->C, x->C);
 	if (tape->mode == TAPE_COUNT) {
 		count(tape, x, w, b != NULL);
+		op_count_scratch(tape, rows, w->T, x->C, op_bytes((double)rows * w->T));
 		return (struct loss){0, 0, 0};
 	}
 	x = tensor_is_matrix(x) ? x : op_packed(tape, x);
 	w = op_reals(tape, w);
-	struct loss result = {0, 0, 0};
+	long n_target = 0;
 	for (long i = 0; i < m; i++)
-		result.n += targets[i] >= 0;
+		n_target += targets[i] >= 0;
+	n_target = tape->n_target ? tape->n_target : n_target;
 	const struct arena_mark mark = arena_mark(tape->scratch), step = arena_mark(tape->step);
-	struct head h = {x, w, b, targets, .scale = result.n ? 1.0 / (double)result.n : 0};
+	struct head h = {x, w, b, targets, .scale = n_target ? 1.0 / (double)n_target : 0};
 	h.loss = row_loss ? row_loss : arena_alloc(tape->step, (size_t)m * sizeof(*h.loss));
 	h.hit = arena_alloc(tape->step, (size_t)m * sizeof(*h.hit));
 	h.logits = arena_alloc(tape->scratch, (size_t)rows * (size_t)w->T * sizeof(real));
@@ -113,13 +115,7 @@ struct loss op_linear_cross_entropy(
 		chunk(tape, &h, (int)from, m - from < rows ? (int)(m - from) : rows);
 	if (tape->mode == TAPE_RECORD && x->dx)
 		op_gradient_take(x);
-	for (long i = 0; i < m; i++) {
-		if (targets[i] < 0)
-			continue;
-		result.mean += h.loss[i];
-		result.hits += h.hit[i];
-	}
-	result.mean /= result.n ? (double)result.n : 1;
+	const struct loss result = loss_of_rows(h.loss, h.hit, targets, m);
 	arena_rewind(tape->scratch, mark);
 	arena_rewind(tape->step, step);
 	return result;

@@ -38,10 +38,11 @@ static struct tensor *norm(
 		tape_count(tape, (struct tally){(is_rms ? 4 : 8) * n, op_bytes(n + (is_rms ? 1 : 2) * c), op_bytes(n)},
 		        (struct tally){
 		                (is_rms ? 10 : 14) * n, op_bytes(2 * n + c), op_bytes(n + (is_rms ? 1 : 2) * c)});
+		op_saved(tape, 2 * n / c);
 		return out;
 	}
 	struct norm *args = op_record(tape, out, norm_backward, sizeof(*args));
-	real *stat = args ? arena_alloc(tape_values(tape), 2 * (size_t)tensor_n_row(x) * sizeof(real)) : NULL;
+	real *stat = args ? op_saved(tape, 2 * n / c) : NULL;
 	const struct exec exec = op_exec(tape);
 	tape->backend->norm(
 	        &exec, out->x, stat, x->x, gain->x, bias ? bias->x : NULL, (int)tensor_n_row(x), x->C, eps, is_rms);

@@ -29,11 +29,12 @@ struct tensor *op_unary(struct tape *tape, struct tensor *x, enum unary kind)
 		double forward = kind == UNARY_RELU ? 1 : 8, backward = kind == UNARY_RELU ? 1 : 12;
 		tape_count(tape, (struct tally){forward * n, op_bytes(n), op_bytes(n)},
 		        (struct tally){backward * n, op_bytes(2 * n), op_bytes(n)});
+		op_saved(tape, n);
 		return out;
 	}
 	struct unary_args *u = op_record(tape, out, unary_backward, sizeof(*u));
 	if (u)
-		*u = (struct unary_args){x, out, arena_alloc(tape_values(tape), (size_t)n * sizeof(real))};
+		*u = (struct unary_args){x, out, op_saved(tape, n)};
 	const struct exec exec = op_exec(tape);
 	tape->backend->unary(&exec, out->x, u ? u->slope : NULL, x->x, (long)n, kind);
 	return out;

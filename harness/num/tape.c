@@ -40,7 +40,8 @@ void tape_begin(struct tape *tape, enum tape_mode mode)
 	tape->last = NULL;
 	tape->dropout_site = tape->is_decoding = tape->is_read = tape->n_token = 0;
 	tape->forward = tape->backward = (struct tally){0, 0, 0};
-	tape->tensor_bytes = 0;
+	tape->tensor_bytes = tape->saved_bytes = tape->scratch_bytes = 0;
+	tape->again_bytes = tape->again_saved = 0;
 }
 
 void tape_restart(struct tape *tape, enum tape_mode mode)

@@ -51,10 +51,14 @@ struct tape {
 	struct arena *scratch; // inside one op, in the backend's memory
 	struct record *last;
 	struct tally forward, backward;
-	double tensor_bytes; // values of all tensors made since tape_begin (gradients take as much again)
+	double tensor_bytes;             // values of all tensors made since tape_begin (gradients take as much again)
+	double saved_bytes;              // what ops keep for backward beside tensors
+	double again_bytes, again_saved; // of both, counting: the largest piece that is run again (op_recompute)
+	double scratch_bytes; // counting: the most that a product needs beside its operands (op_count_scratch)
 	// Dropout is keyed by (seed, step, site); site counts the dropout ops since tape_begin.
 	unsigned long long dropout_seed, dropout_step;
 	int dropout_site;
+	long n_target; // that the loss is the mean of, where others compute its other rows; 0: those it is given
 	// A few new rows are computed through a cache: ops take the kernels for few rows, which read weights and cached
 	// rows once, as they lie, and add up in another order than training's. tape_begin clears it.
 	int is_decoding;

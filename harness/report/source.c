@@ -125,16 +125,34 @@ static int read_open(struct reader *r, struct source *source)
 	return 0;
 }
 
+// Devices that runs were on, and what was rounded there: "" where all were on processors.
+static int read_devices(struct reader *r, char **devices)
+{
+	struct table table;
+	if (read_rows(r,
+	            "SELECT '; ' || group_concat(name, ' and ') FROM (SELECT DISTINCT device || "
+	            "coalesce(' in ' || precision, '') || coalesce(': ' || nullif(b.cuda, 'none'), '') AS name FROM ("
+	            "SELECT r.build_id, json_extract(q.json, '$.' || json_extract(q.json, '$.procedure') || '.device') "
+	            "AS device, json_extract(q.json, '$.' || json_extract(q.json, '$.procedure') || '.precision') "
+	            "AS precision " PLANNED "JOIN point q ON q.id = p.point_id " OF_EXPERIMENT
+	            "AND r.state IN ('done', 'diverged')) LEFT JOIN build b ON b.id = build_id "
+	            "WHERE device IS NOT NULL ORDER BY 1)",
+	            &table))
+		return -1;
+	*devices = table.cell[0] ? table.cell[0] : arena_strdup(r->arena, "");
+	return 0;
+}
+
 int source_read(struct source *source, struct store *store, const char *experiment, const char *scale,
         struct arena *arena, struct err *err)
 {
 	struct reader r = {store, {":experiment", experiment, ":scale", scale, NULL}, arena, err, 0};
-	char *models = NULL, *seeds = NULL, *counts = NULL, *builds = NULL, *machines = NULL;
+	char *models = NULL, *seeds = NULL, *counts = NULL, *builds = NULL, *machines = NULL, *devices = NULL;
 	memset(source, 0, sizeof(*source));
 	if (read_parts(&r, &counts, &builds, &machines) || read_models(&r, &models) || read_seeds(&r, &seeds) ||
-	        read_open(&r, source))
+	        read_open(&r, source) || read_devices(&r, &devices))
 		return -1;
 	source->scope = arena_printf(arena, "%s at scale %s%s, seeds %s; %s", experiment, scale, models, seeds, counts);
-	source->origin = arena_printf(arena, "commit %s; %s", builds, machines);
+	source->origin = arena_printf(arena, "commit %s; %s%s", builds, machines, devices);
 	return 0;
 }

@@ -78,15 +78,20 @@ static int open_source(struct pretrained *base, const struct setup *setup, const
 
 // --- one that is trained here ----------------------------------------------------------------------------------------
 
-static void make_key(char key[HASH_TEXT], const struct setup *plain, const struct base_config *c)
+// On a device its numbers are others.
+static void make_key(
+        char key[HASH_TEXT], const struct setup *plain, const struct base_config *c, const struct place *place)
 {
-	char setup_text[HASH_TEXT], text[300];
+	char setup_text[HASH_TEXT], text[300 + DEVICE_TEXT];
 	struct arena scratch;
 	arena_init(&scratch, 1 << 16);
 	setup_key(setup_text, plain, &scratch);
 	arena_release(&scratch);
-	const int n = snprintf(text, sizeof(text), "%s seed=%d steps=%d batch=%d warmup=%d lr=%a", setup_text, c->seed,
+	int n = snprintf(text, sizeof(text), "%s seed=%d steps=%d batch=%d warmup=%d lr=%a", setup_text, c->seed,
 	        c->steps, c->batch, c->warmup, c->lr);
+	if (place_is_apart(place))
+		n += snprintf(
+		        text + n, sizeof(text) - (size_t)n, " device=%s precision=%d", place->device, place->precision);
 	hash_hex(key, text, (size_t)n);
 }
 
@@ -106,9 +111,9 @@ static void blocks(struct training *t, struct checkpoint_block block[N_BLOCK])
 {
 	struct model *m = &t->trainer.model;
 	block[0] = (struct checkpoint_block){&t->step, sizeof(t->step)};
-	block[1] = (struct checkpoint_block){m->x, (size_t)m->n_padded * sizeof(real)};
-	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, (size_t)m->n_trained * sizeof(real)};
-	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, (size_t)m->n_trained * sizeof(real)};
+	block[1] = (struct checkpoint_block){m->x, (size_t)m->n_padded * sizeof(real), m->home};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, (size_t)m->n_trained * sizeof(real), m->home};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, (size_t)m->n_trained * sizeof(real), m->home};
 }
 
 static int save(struct training *t, struct err *err)
@@ -153,8 +158,26 @@ static int train(struct training *t, struct err *err)
 	return 0;
 }
 
-static int train_and_save(const struct setup *plain, const struct base_config *c, const char *key, const char *path,
-        int n_thread, struct run_log *log, struct err *err)
+// As place_open wants it: what training takes at least.
+static double bytes_of(const struct setup *plain, const struct base_config *c, const struct place *place)
+{
+	const struct step_cost step = trainer_count(plain, c->batch, place->recompute);
+	return 4.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes + step.scratch_bytes;
+}
+
+static int save_model(const struct model *trained, const struct setup *plain, const char *folder, struct err *err)
+{
+	struct arena memory;
+	struct model here;
+	arena_init(&memory, 1 << 20);
+	model_fetch(&here, trained, &memory);
+	const int status = model_save(&here, whole_family(plain->family), folder, err);
+	arena_release(&memory);
+	return status;
+}
+
+static int train_and_save(const struct setup *plain, const struct base_config *c, const struct place *place,
+        const char *key, const char *path, int n_thread, struct run_log *log, struct err *err)
 {
 	const struct optimizer_config optimizer = {.lr = c->lr,
 	        .lr_floor = c->lr / 10,
@@ -168,16 +191,19 @@ static int train_and_save(const struct setup *plain, const struct base_config *c
 	        .steps = c->steps};
 	struct training t = {.config = c, .log = log};
 	char beside[3 * PATH_TEXT];
+	const struct backend *backend = place_open(place, bytes_of(plain, c, place), err);
+	if (!backend || trainer_init_on(&t.trainer, backend, plain, &optimizer, c->batch, (uint64_t)c->seed, n_thread,
+	                        NULL, NULL, err))
+		return -1;
+	t.trainer.model.recomputes = place->recompute;
 	run_log_init(&t.none);
 	snprintf(t.checkpoint, sizeof(t.checkpoint), "%s.checkpoint", path);
 	snprintf(t.identity, sizeof(t.identity), "%s/%.32s", key, log->build);
-	trainer_init(&t.trainer, plain, &optimizer, c->batch, (uint64_t)c->seed, n_thread);
 	int status = train(&t, err);
 	snprintf(beside, sizeof(beside), "%s.%ld", path, (long)getpid());
 	if (status == 0 && mkdir(beside, 0777))
 		status = err_system(err, errno, "%s: cannot make the folder: %s", beside, strerror(errno));
-	if (status == 0 && (status = model_save(&t.trainer.model, whole_family(plain->family), beside, err)) == 0 &&
-	        rename(beside, path))
+	if (status == 0 && (status = save_model(&t.trainer.model, plain, beside, err)) == 0 && rename(beside, path))
 		status = err_system(err, errno, "%s: cannot rename to %s: %s", beside, path, strerror(errno));
 	if (status == 0)
 		checkpoint_remove(t.checkpoint);
@@ -216,12 +242,12 @@ static int is_there(const char *path)
 	return access(file, R_OK) == 0;
 }
 
-static int open_trained(struct pretrained *base, const struct setup *setup, const struct base_config *c, int n_thread,
-        struct run_log *log, struct arena *arena, struct err *err)
+static int open_trained(struct pretrained *base, const struct setup *setup, const struct base_config *c,
+        const struct place *place, int n_thread, struct run_log *log, struct arena *arena, struct err *err)
 {
 	const struct setup plain = plain_setup(setup, arena);
 	char key[HASH_TEXT], path[2 * PATH_TEXT];
-	make_key(key, &plain, c);
+	make_key(key, &plain, c, place);
 	snprintf(path, sizeof(path), "%s/%s", c->folder, key);
 	if (!is_there(path)) {
 		char failed[FOLDERS_TEXT];
@@ -230,7 +256,7 @@ static int open_trained(struct pretrained *base, const struct setup *setup, cons
 		const int lock = take_lock(path, log, err);
 		if (lock < 0)
 			return lock == -2 ? 2 : -1;
-		const int status = is_there(path) ? 0 : train_and_save(&plain, c, key, path, n_thread, log, err);
+		const int status = is_there(path) ? 0 : train_and_save(&plain, c, place, key, path, n_thread, log, err);
 		close(lock);
 		if (status)
 			return status;
@@ -238,11 +264,11 @@ static int open_trained(struct pretrained *base, const struct setup *setup, cons
 	return model_load(base, path, PRETRAINED_TO_READ, arena, err);
 }
 
-int base_model_open(struct pretrained *base, const struct setup *setup, const struct base_config *c, int n_thread,
-        struct run_log *log, struct arena *arena, struct err *err)
+int base_model_open(struct pretrained *base, const struct setup *setup, const struct base_config *c,
+        const struct place *place, int n_thread, struct run_log *log, struct arena *arena, struct err *err)
 {
 	return *c->source ? open_source(base, setup, c, arena, err)
-	                  : open_trained(base, setup, c, n_thread, log, arena, err);
+	                  : open_trained(base, setup, c, place, n_thread, log, arena, err);
 }
 
 int base_model_check(const struct setup *setup, const struct base_config *c, struct err *err)

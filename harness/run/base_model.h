@@ -4,6 +4,7 @@
 #ifndef KVLAB_RUN_BASE_MODEL_H
 #define KVLAB_RUN_BASE_MODEL_H
 #include "harness/pretrained/pretrained.h"
+#include "harness/run/place.h"
 #include "harness/run/run.h"
 #include "harness/spec/setup.h"
 #include "harness/text/corpus.h"
@@ -19,11 +20,11 @@ struct base_config {
 };
 
 // Opens it: a model of separate queries, keys and values (gqa) of setup's shape; a folder's must be of that shape.
-// Without a source the first caller trains it (AdamW, cosine, on setup's task) and saves it under the hash of all that
-// went into it, with a checkpoint beside it where log has one; others wait for it. Numbers may lie in the mapped file.
-// 0; 2 when asked to stop (log->tick); -1 with a message.
-int base_model_open(struct pretrained *base, const struct setup *setup, const struct base_config *config, int n_thread,
-        struct run_log *log, struct arena *arena, struct err *err);
+// Without a source the first caller trains it there (AdamW, cosine, on setup's task) and saves it under the hash of all
+// that went into it, with a checkpoint beside it where log has one; others wait for it. Numbers may lie in the mapped
+// file. 0; 2 when asked to stop (log->tick); -1 with a message.
+int base_model_open(struct pretrained *base, const struct setup *setup, const struct base_config *config,
+        const struct place *place, int n_thread, struct run_log *log, struct arena *arena, struct err *err);
 // 0, or -1 with the sentence why that model cannot be had or is not of setup's shape; nothing is trained.
 int base_model_check(const struct setup *setup, const struct base_config *config, struct err *err);
 

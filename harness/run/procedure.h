@@ -18,8 +18,9 @@ struct run_log; // harness/run/run.h: where metrics, progress and checkpoints go
 // What a point will take, before it runs. Flops over the whole run; bytes at its peak.
 struct cost {
 	double n_param, flops, memory_bytes, cache_bytes_per_token;
-	int is_counted; // the FLOPs are those of what is counted, and nobody executes them
-	double seconds; // what a run takes at most beside those FLOPs (a measurement's time limit)
+	double device_bytes; // of the memory of the device, where that is not this machine's
+	int is_counted;      // the FLOPs are those of what is counted, and nobody executes them
+	double seconds;      // what a run takes at most beside those FLOPs (a measurement's time limit)
 };
 
 struct procedure {

@@ -46,6 +46,7 @@ static const struct option options[] = {
         {"n_test", OPTION_INT, FIELD(n_test), "256", 2, 1 << 24, NULL, "sequences of test text, one behind the other"},
         {"stride", OPTION_INT, FIELD(stride), "0", 0, 1 << 20, NULL,
                 "tokens between windows of the task's length on the test text; 0: windows do not overlap"},
+        PLACE_OPTIONS(FIELD(place)),
         {NULL},
 };
 
@@ -75,7 +76,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct task_shape shape = setup->task->shape(setup->task_config);
 	struct setup made = *setup;
 	made.model = &model;
-	const struct step_cost step = trainer_count(&made, c->batch);
+	const struct step_cost step = trainer_count(&made, c->batch, c->place.recompute);
 	const double sequence = step.forward.flops / c->batch;
 	int n_curve = 1;
 	for (long s = 1; s <= c->steps; s += s / 2 + 1)
@@ -86,10 +87,21 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	cost->flops =
 	        c->steps * (step.forward.flops + step.backward.flops) +
 	        sequence * (c->n_calibration + 4.0 * c->n_test + (c->steps ? n_curve * (double)c->n_validation : 0));
-	cost->memory_bytes = (c->steps ? 6.0 : 2.0) * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
+	// On a device the base, what it becomes and checkpoints stay here.
+	const double bytes = recovery_bytes(setup, c, c->place.recompute);
+	cost->device_bytes = place_is_apart(&c->place) ? bytes : 0;
+	cost->memory_bytes = place_is_apart(&c->place) ? 9.0 * step.n_param * sizeof(real) : bytes;
 	cost->cache_bytes_per_token =
 	        cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, shape.T);
 	return 0;
+}
+
+static int admit(const struct setup *setup, struct err *err)
+{
+	const struct recovery_config *c = setup->procedure_config;
+	if (!place_is_apart(&c->place))
+		return 0;
+	return place_admit(&c->place, recovery_bytes(setup, c, c->place.recompute), recovery_bytes(setup, c, 1), err);
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)
@@ -98,7 +110,7 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	struct pretrained base;
 	struct arena memory;
 	arena_init(&memory, 1 << 20);
-	int status = base_model_open(&base, setup, &c->base, n_thread, log, &memory, err);
+	int status = base_model_open(&base, setup, &c->base, &c->place, n_thread, log, &memory, err);
 	if (!status) {
 		const struct recovery recovery = {.setup = setup,
 		        .config = c,
@@ -126,5 +138,6 @@ const struct procedure procedure_recover = {
         .check = check,
         .content = content,
         .estimate = estimate,
+        .admit = admit,
         .run = run,
 };

@@ -15,6 +15,7 @@
 
 #include "harness/base/hash.h"
 #include "harness/base/progress.h"
+#include "harness/run/place.h"
 #include "harness/run/run.h"
 #include "harness/run/trainer.h"
 
@@ -23,6 +24,7 @@ struct train {
 	double lr, lr_floor, beta1, beta2, eps, weight_decay, clip, converged_at, stop_at;
 	int split, n_train; // enum task_split
 	int select, patience;
+	struct place place;
 };
 
 enum select { SELECT_ACCURACY, SELECT_LOSS };
@@ -58,6 +60,7 @@ static const struct option options[] = {
                 "which validation metric chooses the weights that are tested; loss: perplexities are reported too", 1},
         {"patience", OPTION_INT, FIELD(patience), "0", 0, 1 << 30, NULL,
                 "stop after so many evaluations in a row without a better one; 0: use all steps", 1},
+        PLACE_OPTIONS(FIELD(place)),
         {NULL},
 };
 
@@ -103,7 +106,7 @@ static int check(const struct setup *setup, struct err *err)
 	if (check_evaluated("n_validation", c->n_validation, shape.n_validation, "validation", err) ||
 	        check_evaluated("n_test", c->n_test, shape.n_test, "test", err) || task_data_check(&data, err))
 		return -1;
-	return trainer_check_cache(setup, err);
+	return place_check(&c->place, err) || trainer_check_cache(setup, err) ? -1 : 0;
 }
 
 static double n_evaluation(const struct train *c, int has_slices)
@@ -112,24 +115,49 @@ static double n_evaluation(const struct train *c, int has_slices)
 	return (n_time + has_slices) * c->n_validation + c->n_test;
 }
 
+// Of whatever memory it trains in: values, gradients, two moments and the best weights; the tape; evaluations' cache.
+static double memory_of(const struct setup *setup, int recomputes)
+{
+	const struct train *c = setup->procedure_config;
+	const struct attn_dims dims = model_attn_dims(setup->model);
+	const int T = setup->task->shape(setup->task_config).T;
+	const struct step_cost step = trainer_count(setup, c->batch, recomputes);
+	double bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
+	if (trainer_has_cache(setup))
+		bytes += c->batch * T *
+		         cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, T);
+	return place_is_apart(&c->place) ? bytes + step.scratch_bytes : bytes;
+}
+
+static int admit(const struct setup *setup, struct err *err)
+{
+	const struct train *c = setup->procedure_config;
+	if (!place_is_apart(&c->place))
+		return 0;
+	return place_admit(&c->place, memory_of(setup, c->place.recompute), memory_of(setup, 1), err);
+}
+
 static int estimate(const struct setup *setup, struct cost *cost, struct err *err)
 {
 	(void)err;
 	const struct train *c = setup->procedure_config;
-	const struct model_config *model = setup->model;
-	const struct attn_dims dims = model_attn_dims(model);
+	const struct attn_dims dims = model_attn_dims(setup->model);
 	const struct task_shape shape = setup->task->shape(setup->task_config);
 	const int has_slices = shape.n_slice > 1;
-	struct step_cost step = trainer_count(setup, c->batch);
+	struct step_cost step = trainer_count(setup, c->batch, c->place.recompute);
+	const double bytes = memory_of(setup, c->place.recompute);
 	cost->n_param = (double)step.n_param;
 	cost->flops = c->steps * (step.forward.flops + step.backward.flops) +
 	              n_evaluation(c, has_slices) * step.forward.flops / c->batch;
-	// Values, gradients, two moments and the best weights; activations and their gradients.
-	cost->memory_bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes;
+	// A checkpoint of a device's memory goes through the host's: what is trained, once and as it is written.
+	if (place_is_apart(&c->place)) {
+		cost->device_bytes = bytes;
+		cost->memory_bytes = 3 * 4.0 * step.n_param * sizeof(real);
+	} else {
+		cost->memory_bytes = bytes;
+	}
 	cost->cache_bytes_per_token =
 	        cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, shape.T);
-	if (trainer_has_cache(setup))
-		cost->memory_bytes += c->batch * cost->cache_bytes_per_token * shape.T;
 	return 0;
 }
 
@@ -145,11 +173,12 @@ struct training {
 static int blocks(struct training *t, struct checkpoint_block *block)
 {
 	const struct backend *home = t->trainer.model.home;
-	const size_t bytes = (size_t)t->trainer.model.n_padded * sizeof(real);
+	const size_t bytes = (size_t)t->trainer.model.n_padded * sizeof(real),
+	             moment_bytes = (size_t)t->trainer.optimizer.n_moment * sizeof(real);
 	block[0] = (struct checkpoint_block){&t->state, sizeof(t->state)};
 	block[1] = (struct checkpoint_block){t->trainer.model.x, bytes, home};
-	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, bytes, home};
-	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, bytes, home};
+	block[2] = (struct checkpoint_block){t->trainer.optimizer.m, moment_bytes, home};
+	block[3] = (struct checkpoint_block){t->trainer.optimizer.v, moment_bytes, home};
 	block[4] = (struct checkpoint_block){t->best, bytes, home};
 	return 5;
 }
@@ -212,12 +241,15 @@ static int steps(struct training *t, struct err *err)
 		if ((s->step % c->eval_every == 0 || s->step == c->steps) && evaluate(t))
 			return 1;
 		const double now = clock_s();
+		int is_stopped = 0;
 		if (t->log->tick && now - ticked_s >= 0.5) {
 			ticked_s = now;
-			if (t->log->tick(t->log->context, (double)s->step / c->steps))
-				return save(t, err) ? -1 : 2;
+			is_stopped = t->log->tick(t->log->context, (double)s->step / c->steps);
 		}
-		if (now - t->log->checkpointed_s >= t->log->checkpoint_every_s && save(t, err))
+		if (trainer_agree(&t->trainer, is_stopped))
+			return save(t, err) ? -1 : 2;
+		if (trainer_agree(&t->trainer, now - t->log->checkpointed_s >= t->log->checkpoint_every_s) &&
+		        save(t, err))
 			return -1;
 	}
 	return 0;
@@ -261,7 +293,7 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	const struct progress_state *s = &t->state;
 	const struct train *c = t->config;
 	struct run_log *log = t->log;
-	const struct step_cost step = trainer_count(setup, c->batch);
+	const struct step_cost step = trainer_count(setup, c->batch, 0); // the work that the model asks for
 	const double flops = step.forward.flops + step.backward.flops;
 	if (s->best_step) {
 		copy_weights(&t->trainer, t->trainer.model.x, t->best);
@@ -302,7 +334,11 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	        .warmup = c->warmup,
 	        .steps = c->steps};
 	struct training t = {.config = c, .log = log};
-	trainer_init(&t.trainer, setup, &optimizer, c->batch, seed, n_thread);
+	const struct backend *backend = place_open(&c->place, memory_of(setup, c->place.recompute), err);
+	if (!backend ||
+	        trainer_init_on(&t.trainer, backend, setup, &optimizer, c->batch, seed, n_thread, NULL, NULL, err))
+		return -1;
+	t.trainer.model.recomputes = c->place.recompute;
 	t.trainer.data = data_of(setup);
 	t.best = arena_alloc(trainer_memory(&t.trainer), (size_t)t.trainer.model.n_padded * sizeof(real));
 	model_clear(&t.trainer.model, t.best, t.trainer.model.n_padded);
@@ -321,6 +357,12 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	int status = 0;
 	if (log->checkpoint_path)
 		status = checkpoint_read(log->checkpoint_path, t.identity, log, block, blocks(&t, block), err);
+	// A rank that went on further than another: they do not fit together any more.
+	if (trainer_agree(&t.trainer, status < 0) && status >= 0)
+		status = err_fault(err, "another rank cannot read its checkpoint");
+	if (status >= 0 && trainer_differs(&t.trainer, t.state.step))
+		status = err_fault(err, "checkpoints of the ranks are of different steps (remove %s and theirs)",
+		        log->checkpoint_path);
 	if (status >= 0)
 		status = steps(&t, err);
 	if (status == 0 || status == 1)
@@ -338,5 +380,6 @@ const struct procedure procedure_train = {
         .options = options,
         .check = check,
         .estimate = estimate,
+        .admit = admit,
         .run = run,
 };

@@ -62,13 +62,26 @@ int recovery_check(const struct setup *setup, const struct recovery_config *c, s
 {
 	const struct model_conversion conversion = {
 	        .variant = setup->variant, .config = setup->variant_config, .how = c->how};
-	if (model_convert_check(setup->model, &conversion, err))
+	if (place_check(&c->place, err) || model_convert_check(setup->model, &conversion, err))
 		return -1;
 	if (setup->task)
 		return check_text(setup, c, err);
 	if (c->steps || c->how.whiten || c->how.ranks != RANKS_UNIFORM)
 		return err_set(err, "without a text nothing can be tuned, whitened or shared out between layers");
 	return 0;
+}
+
+double recovery_bytes(const struct setup *setup, const struct recovery_config *c, int recomputes)
+{
+	struct model_config model = model_convert_config(setup->model, &c->how);
+	struct setup made = *setup;
+	made.model = &model;
+	if (!setup->task) // converted, and nothing else
+		return 0;
+	const struct step_cost step = trainer_count(&made, c->batch, recomputes);
+	const double bytes =
+	        (c->steps ? 6.0 : 2.0) * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
+	return place_is_apart(&c->place) ? bytes + step.scratch_bytes : bytes;
 }
 
 // --- running ---------------------------------------------------------------------------------------------------------
@@ -79,13 +92,20 @@ struct work {
 	const struct recovery_config *config;
 	struct run_log *log;
 	struct model *base;
+	const struct backend *backend;
+	struct model there; // the base where it is measured, if that is apart
 	struct task_shape shape;
 	int *test, *calibration; // running ids: n_test T + 1 of the test part, n_calibration T of the training part
 	long n_test, n_calibration;
 	int n_thread;
-	struct arena memory;
+	struct arena memory, apart; // apart: of the backend's memory
 	struct err *err;
 };
+
+static int is_apart(const struct work *r)
+{
+	return r->backend->memory != NULL;
+}
 
 // Sequences 0..n-1 of a purpose one behind the other: they are consecutive windows, so this is the text itself.
 static int *running_text(struct work *r, enum rng_purpose purpose, int n)
@@ -109,12 +129,22 @@ static int measure(
 {
 	if (!r->test)
 		return 0;
+	const struct arena_mark mark = arena_mark(&r->apart);
+	struct model placed, *base = is_apart(r) ? &r->there : r->base;
+	if (model == r->base) {
+		model = base;
+	} else if (model->home != r->backend) {
+		model_upload(&placed, model, r->backend, 0, &r->memory, &r->apart);
+		model = &placed;
+	}
 	const struct perplexity_config how = {.context = r->shape.T,
 	        .stride = r->config->stride ? r->config->stride : r->shape.T,
 	        .n_thread = r->n_thread,
 	        .cache = cache,
-	        .reference = model == r->base ? NULL : r->base};
-	if (perplexity_measure(p, model, r->test, r->n_test, &how, r->err))
+	        .reference = model == base ? NULL : base};
+	const int status = perplexity_measure(p, model, r->test, r->n_test, &how, r->err);
+	arena_rewind(&r->apart, mark);
+	if (status)
 		return -1;
 	run_log_metric(r->log, "loss", split, -1, p->loss.mean);
 	run_log_metric(r->log, "perplexity", split, -1, p->perplexity.mean);
@@ -301,14 +331,25 @@ static int tune(struct work *r, struct tuning *t, const struct model *start)
 	setup.variant_config = (void *)start->variant_config;
 	if (!c->rank_kept)
 		setup.cache = &whole;
-	if (trainer_init_from(&t->trainer, &setup, &optimizer, c->batch, r->recovery->seed, r->n_thread, start,
-	            *c->train_only ? c->train_only : NULL, r->err))
+	if (trainer_init_on(&t->trainer, r->backend, &setup, &optimizer, c->batch, r->recovery->seed, r->n_thread,
+	            start, *c->train_only ? c->train_only : NULL, r->err))
 		return -1;
+	t->trainer.model.recomputes = c->place.recompute;
 	t->trainer.data.n_train = c->n_train;
 	const int status = begin(t, r) ? -1 : steps(t, r);
 	if (status < 0 || status == 2)
 		trainer_release(&t->trainer);
 	return status;
+}
+
+// A trained model in this process's memory.
+static struct model *at_hand(struct work *r, struct model *trained)
+{
+	if (!is_apart(r))
+		return trained;
+	struct model *here = arena_alloc(&r->memory, sizeof(*here));
+	model_fetch(here, trained, &r->memory);
+	return here;
 }
 
 static int keep(struct work *r, struct model *result)
@@ -334,11 +375,12 @@ static int tune_and_measure(struct work *r, const struct model *converted, struc
 	if (status == 0 && r->config->rank_kept) {
 		status = measure(r, &t.trainer.model, "tuned", types, p);
 		if (!status)
-			status = keep(r, &t.trainer.model);
+			status = keep(r, at_hand(r, &t.trainer.model));
 	} else if (status == 0) {
 		status = measure(r, &t.trainer.model, "dense", NULL, p);
 		if (!status)
-			status = convert(r, &cut, &t.trainer.model, r->setup->variant, r->setup->variant_config, how);
+			status = convert(r, &cut, at_hand(r, &t.trainer.model), r->setup->variant,
+			        r->setup->variant_config, how);
 		if (!status)
 			status = measure(r, &cut, "tuned", types, p);
 		if (!status)
@@ -373,7 +415,14 @@ int recovery_run(const struct recovery *recovery, struct err *err)
 {
 	const struct recovery_config *c = recovery->config;
 	const struct task *task = recovery->setup->task;
-	struct work r = {.recovery = recovery,
+	const struct backend *backend =
+	        place_open(&c->place, recovery_bytes(recovery->setup, c, c->place.recompute), err);
+	if (!backend)
+		return -1;
+	if (backend->ranks)
+		return err_set(err, "procedure recover has one rank (KVLAB_RANKS is for procedure train)");
+	struct work r = {.backend = backend,
+	        .recovery = recovery,
 	        .setup = recovery->setup,
 	        .config = c,
 	        .log = recovery->log,
@@ -388,7 +437,11 @@ int recovery_run(const struct recovery *recovery, struct err *err)
 		r.test = running_text(&r, RNG_TEST, c->n_test);
 		r.calibration = running_text(&r, RNG_TRAIN, c->n_calibration);
 	}
+	arena_init_from(&r.apart, 1 << 20, r.backend->memory);
+	if (is_apart(&r))
+		model_upload(&r.there, r.base, r.backend, 0, &r.memory, &r.apart);
 	const int status = convert_and_tune(&r);
+	arena_release(&r.apart);
 	arena_release(&r.memory);
 	return status;
 }

@@ -15,6 +15,7 @@
 #define KVLAB_RUN_RECOVERY_H
 #include "harness/model/convert.h"
 #include "harness/run/base_model.h"
+#include "harness/run/place.h"
 #include "harness/run/run.h"
 #include "harness/spec/setup.h"
 #ifdef __cplusplus
@@ -33,6 +34,7 @@ struct recovery_config {
 	double lr, lr_floor, beta2, weight_decay, clip;
 	char train_only[NAMES_TEXT];
 	int n_validation, n_test, stride;
+	struct place place; // where it is measured and tuned
 };
 
 struct recovery {
@@ -55,6 +57,8 @@ struct recovery {
 int recovery_resolve(struct setup *setup, struct recovery_config *config, struct err *err);
 // 0, or -1 with the sentence why this cannot be done; the base itself is not looked at.
 int recovery_check(const struct setup *setup, const struct recovery_config *config, struct err *err);
+// Bytes of whatever memory it is measured and tuned in, at its peak.
+double recovery_bytes(const struct setup *setup, const struct recovery_config *config, int recomputes);
 // 0 done, 1 tuning diverged (nothing is kept), 2 stopped as log->tick asked, with a checkpoint, -1 failed.
 int recovery_run(const struct recovery *recovery, struct err *err);
 

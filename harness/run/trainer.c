@@ -85,6 +85,7 @@ static void begin_with(struct trainer *t, const struct model *start)
 	if (backend->memory)
 		model_upload(&t->model, here, backend, 1, &t->run, &t->memory);
 	arena_release(&made_in);
+	t->model.home = backend;
 }
 
 int trainer_init_on(struct trainer *t, const struct backend *backend, const struct setup *setup,
@@ -95,13 +96,18 @@ int trainer_init_on(struct trainer *t, const struct backend *backend, const stru
 	t->data = (struct task_data){.task = setup->task, .config = setup->task_config, .batch = batch};
 	t->shape = setup->task->shape(setup->task_config);
 	t->seed = seed;
-	t->batch = batch;
+	t->rank = backend->ranks ? backend->ranks->rank : 0;
+	t->n_rank = backend->ranks ? backend->ranks->n_rank : 1;
+	if (batch % t->n_rank)
+		return err_set(err, "%d ranks cannot share a batch of %d sequences alike", t->n_rank, batch);
+	t->batch = batch = batch / t->n_rank;
 	arena_init(&t->run, RUN_CHUNK);
 	arena_init_from(&t->memory, RUN_CHUNK, backend->memory);
 	tape_open(&t->tape, &t->work, backend, n_thread, STEP_CHUNK);
-	t->tape.dropout_seed = seed;
+	t->tape.dropout_seed = seed + ((uint64_t)t->rank << 48); // masks of its own: a row is another sequence
 	model_init(&t->model, setup->model, setup->variant, setup->variant_config, &t->run);
-	if (train_only && model_train_only(&t->model, train_only, err)) {
+	if ((train_only && model_train_only(&t->model, train_only, err)) ||
+	        optimizer_check_ranks(&t->model, backend->ranks, err)) {
 		trainer_release(t);
 		return -1;
 	}
@@ -120,6 +126,8 @@ int trainer_init_on(struct trainer *t, const struct backend *backend, const stru
 
 void trainer_release(struct trainer *t)
 {
+	if (t->played.graph)
+		t->tape.backend->graph->release(t->played.graph);
 	arena_release(&t->run);
 	arena_release(&t->memory);
 	tape_close(&t->work);
@@ -140,14 +148,101 @@ static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct
 	        t->targets, mode == TAPE_RUN ? t->row_loss : NULL);
 }
 
-struct loss trainer_gradients(struct trainer *t, long step)
+static struct loss gradients(struct trainer *t)
 {
-	draw_batch(t, RNG_TRAIN, (step - 1) * t->batch, 1, t->batch);
 	model_clear_gradients(&t->model);
-	t->tape.dropout_step = (unsigned long long)step;
 	struct loss loss = forward(t, TAPE_RECORD, t->batch, NULL);
 	tape_backward(&t->tape);
 	model_settle_gradients(&t->model);
+	return loss;
+}
+
+static void take_down(struct trainer *t, long step)
+{
+	struct played_step *p = &t->played;
+	const struct graph_slots *slots = t->tape.backend->graph;
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	const size_t n_target = (size_t)t->batch * (size_t)t->shape.n_target;
+	struct err err = {0};
+	slots->begin(&exec);
+	gradients(t);
+	p->graph = slots->end(&exec, &err);
+	p->is_refused = !p->graph;
+	p->taken_at = step;
+	p->n_token = t->tape.n_token;
+	if (p->is_refused)
+		return;
+	p->tokens = arena_zalloc(&t->run, (size_t)p->n_token * sizeof(*p->tokens));
+	p->loss = arena_alloc(&t->run, n_target * sizeof(*p->loss));
+	p->hit = arena_alloc(&t->run, n_target * sizeof(*p->hit));
+}
+
+static struct loss play(struct trainer *t, long step)
+{
+	struct played_step *p = &t->played;
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	const int m = t->batch * t->shape.n_target;
+	const long n = t->tape.n_target;
+	memcpy(p->tokens, t->tokens, (size_t)t->batch * (size_t)t->shape.T * sizeof(int));
+	const struct graph_training what = {.tokens = p->tokens,
+	        .targets = t->targets,
+	        .n_token = p->n_token,
+	        .n_target = m,
+	        .grad_scale = n ? 1.0 / (double)n : 0,
+	        .dropout_shift = op_dropout_index(step, 0) - op_dropout_index(p->taken_at, 0),
+	        .loss = p->loss,
+	        .hit = p->hit};
+	t->tape.backend->graph->play_training(&exec, p->graph, &what);
+	return loss_of_rows(p->loss, p->hit, t->targets, m);
+}
+
+static void sum_over_ranks(struct trainer *t, double *x, int n)
+{
+	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
+	if (t->n_rank > 1)
+		t->tape.backend->ranks->sum(&exec, x, n);
+}
+
+int trainer_agree(struct trainer *t, int wish)
+{
+	double n = wish != 0;
+	sum_over_ranks(t, &n, 1);
+	return n > 0;
+}
+
+int trainer_differs(struct trainer *t, long number)
+{
+	double sums[2] = {(double)number, (double)number * (double)number}, n = t->n_rank;
+	sum_over_ranks(t, sums, 2);
+	return sums[1] * n != sums[0] * sums[0]; // equal only where all are
+}
+
+// The targets of the whole batch, other ranks' too.
+static long count_targets(struct trainer *t)
+{
+	double n = 0;
+	for (long i = 0; i < (long)t->batch * t->shape.n_target; i++)
+		n += t->targets[i] >= 0;
+	sum_over_ranks(t, &n, 1);
+	return (long)n;
+}
+
+struct loss trainer_gradients(struct trainer *t, long step)
+{
+	struct played_step *p = &t->played;
+	const struct graph_slots *slots = t->tape.backend->graph;
+	draw_batch(t, RNG_TRAIN, ((step - 1) * t->n_rank + t->rank) * t->batch, 1, t->batch);
+	t->tape.dropout_step = (unsigned long long)step;
+	t->tape.n_target = count_targets(t);
+	if (slots && slots->play_training && !p->is_refused && p->n_step++ == 1)
+		take_down(t, step);
+	struct loss loss = p->graph ? play(t, step) : gradients(t);
+	if (t->n_rank > 1) {
+		double sum[] = {loss.mean * (double)loss.n, (double)loss.hits};
+		sum_over_ranks(t, sum, 2);
+		loss = (struct loss){sum[0] / (double)t->tape.n_target, t->tape.n_target, (long)sum[1]};
+	}
+	t->tape.n_target = 0; // evaluations are of this rank alone
 	return loss;
 }
 
@@ -241,14 +336,16 @@ struct evaluation trainer_evaluate(struct trainer *t, enum rng_purpose purpose, 
 	return evaluation_of(&all);
 }
 
-struct step_cost trainer_count(const struct setup *setup, int batch)
+struct step_cost trainer_count(const struct setup *setup, int batch, int recomputes)
 {
 	struct arena memory;
 	arena_init(&memory, RUN_CHUNK);
 	struct task_shape shape = setup->task->shape(setup->task_config);
 	struct model model;
 	model_init(&model, setup->model, setup->variant, setup->variant_config, &memory);
+	model.recomputes = recomputes;
 	const struct model_cost cost = model_count(&model, batch, shape.T, shape.target_from, shape.n_target, NULL, 1);
 	arena_release(&memory);
-	return (struct step_cost){cost.forward, cost.backward, cost.tensor_bytes, model.n_number};
+	return (struct step_cost){
+	        cost.forward, cost.backward, cost.tensor_bytes, cost.saved_bytes, cost.scratch_bytes, model.n_number};
 }

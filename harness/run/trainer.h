@@ -15,19 +15,32 @@
 extern "C" {
 #endif
 
+// The gradients of a step, taken down the second time they are asked for and played from then on, where the backend
+// can: its arenas have their size by then, and every step finds its tensors in the same places.
+struct played_step {
+	struct graph *graph;
+	int is_refused;
+	long n_step, taken_at; // asked for; the step that was taken down
+	int n_token, *tokens;  // those of the batch, then zeros (op_embed of tables with one row)
+	double *loss;          // (batch, n_target), and
+	int *hit;
+};
+
 struct trainer {
 	struct task_data data; // trainer_init: an endless stream; may be changed before the first step
 	struct task_shape shape;
 	uint64_t seed;
-	int batch;
+	int batch;                // sequences of a step; of this rank's share of it, where several train together
+	int rank, n_rank;         // 0 and 1 alone
 	struct arena run, memory; // what lasts; what of it lies in the backend's memory, where that is not the host's
 	struct tape_memory work;
 	struct model model;
 	struct optimizer optimizer;
 	struct tape tape;
 	int *tokens, *targets; // of the batch in work: (batch, T), (batch, n_target)
-	double *row_loss;      // of the batch in work, when evaluating: (batch, n_target)
-	struct cache *cache;   // of evaluations; NULL with f32, whose bits are those of no cache
+	struct played_step played;
+	double *row_loss;    // of the batch in work, when evaluating: (batch, n_target)
+	struct cache *cache; // of evaluations; NULL with f32, whose bits are those of no cache
 };
 
 // Draws initial weights from seed. config's shape must be resolved and checked, and so must its cache.
@@ -47,6 +60,10 @@ void trainer_release(struct trainer *t);
 // Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; with a
 // loss that is not finite nothing is updated.
 struct loss trainer_step(struct trainer *t, long step);
+// Whether any rank wishes it: asked by all of them at the same places.
+int trainer_agree(struct trainer *t, int wish);
+// Whether the number is not the same on all ranks.
+int trainer_differs(struct trainer *t, long number);
 // Gradients only, no update: for benches and tests.
 struct loss trainer_gradients(struct trainer *t, long step);
 // Mean loss and hits over sequences 0..n-1 of a stream, dropout off. slice: the same over each slice of the task
@@ -64,10 +81,12 @@ int trainer_check_cache(const struct setup *setup, struct err *err);
 // What one step costs, by counting (no memory, no data): tallies of forward and backward, and bytes of tensors.
 struct step_cost {
 	struct tally forward, backward;
-	double tensor_bytes;
+	double tensor_bytes, saved_bytes; // values of tensors; what backward needs beside them and their gradients
+	double scratch_bytes;             // inside ops, at most: logits of a chunk, operands in another type
 	long n_param;
 };
-struct step_cost trainer_count(const struct setup *setup, int batch);
+// recomputes: blocks are run again in backward.
+struct step_cost trainer_count(const struct setup *setup, int batch, int recomputes);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,7 @@
 
 enum { FILE_MOST = 1 << 20, SEEDS_MOST = 10000 };
 
-static const char *const scale_names[] = {"smoke", "small", "paper", NULL};
+static const char *const scale_names[] = {"smoke", "small", "gpu", "paper", NULL};
 
 // --- the file -----------------------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ int spec_load_with(struct spec *spec, const char *path, const char *scale, int n
 	if (!*known) {
 		const char *near = word_nearest(scale_names, scale);
 		return near ? err_set(err, "unknown scale '%s' (did you mean '%s'?)", scale, near)
-		            : err_set(err, "unknown scale '%s' (smoke, small or paper)", scale);
+		            : err_set(err, "unknown scale '%s' (smoke, small, gpu or paper)", scale);
 	}
 	struct node *root;
 	if (read_spec(&spec->text, &root, path, arena, err))

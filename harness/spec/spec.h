@@ -35,9 +35,9 @@ struct spec {
 	uint64_t *seed;
 };
 
-// Reads and resolves a spec at a scale ("smoke", "small", "paper"). n_seed 0: the spec's own seeds; otherwise the
-// first n, continued upward from the last where the spec lists fewer.
-// All checks run on every point (variant, task, procedure). 0, or -1 with the message.
+// Reads and resolves a spec at a scale ("smoke", "small", "gpu", "paper"). n_seed 0: the spec's own seeds; otherwise
+// the first n, continued upward from the last where the spec lists fewer. All checks run on every point (variant, task,
+// procedure). 0, or -1 with the message.
 int spec_load(struct spec *spec, const char *path, const char *scale, int n_seed, struct arena *arena, struct err *err);
 
 // What stands above the spec: an option's value, or a choice, that counts for every point, swept or not.

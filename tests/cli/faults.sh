@@ -42,7 +42,7 @@ spec_with 's/d_select: 4/d_select: 6/'
 refused "width not divisible by heads" 'bad/grid.yaml:5:[0-9]+: .*d_select 6 .*n_head 4' run bad/grid.yaml --db none/results.db
 spec_with 's/d_ff: 32}/d_ff: 32, n_vocab: 8}/'
 refused "more keys than vocabulary" 'bad/grid.yaml:[0-9]+:[0-9]+: .*21 tokens.*n_vocab is 8' run bad/grid.yaml --db none/results.db
-refused "unknown scale" "'medium'.*smoke, small or paper" run ./grid.yaml --scale medium --db none/results.db
+refused "unknown scale" "'medium'.*smoke, small, gpu or paper" run ./grid.yaml --scale medium --db none/results.db
 refused "no such experiment" "experiments: no specs here" run log2n_retreival --db none/results.db
 refused "unknown option" "'--job'.*--jobs" run ./grid.yaml --job 2 --db none/results.db
 check "nothing was written" test ! -e none

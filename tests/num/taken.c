@@ -214,7 +214,7 @@ static void play(const struct exec *e, struct graph *g, const int *tokens, int n
 		g->call[i].run(e, &g->call[i], tokens, shift);
 }
 
-static const struct graph_slots graph_slots = {begin, end, play, release};
+static const struct graph_slots graph_slots = {begin, end, play, release, NULL};
 
 struct backend taken_backend(void)
 {

@@ -272,7 +272,7 @@ static void assert_step(const struct shape_of_model *m, const struct setup *setu
 	const double logits = batch * n_q * m->vocab;
 	forward += 8 * batch * n_q * m->d + gemm(batch * n_q, m->d, m->vocab, 0) + 5 * logits;
 	backward += 14 * batch * n_q * m->d + 2 * gemm(batch * n_q, m->d, m->vocab, 0) + 2 * logits;
-	const struct step_cost cost = trainer_count(setup, (int)batch);
+	const struct step_cost cost = trainer_count(setup, (int)batch, 0);
 	assert_true(cost.forward.flops == forward);
 	assert_true(cost.backward.flops == backward);
 	// Of which products: all but softmax, norms, activations, biases and sums.
@@ -318,7 +318,7 @@ static void counted_memory_is_that_of_a_real_step(void **state UNUSED)
 	struct trainer trainer;
 	trainer_init(&trainer, setup, &optimizer, 4, 1, 1);
 	trainer_step(&trainer, 1);
-	assert_true(trainer.tape.tensor_bytes == trainer_count(setup, 4).tensor_bytes);
+	assert_true(trainer.tape.tensor_bytes == trainer_count(setup, 4, 0).tensor_bytes);
 	trainer_release(&trainer);
 }
 

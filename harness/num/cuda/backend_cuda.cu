@@ -21,13 +21,15 @@
 	.map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy, .sum_squares = cuda_sum_squares,               \
 	.adam = cuda_adam
 
-static const struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
-static const struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};
+static struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
+static struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};
 
 // What the program looks up in the plugin. NULL, with the cause, where there is no device.
 extern "C" __attribute__((visibility("default"))) const struct backend *kvlab_cuda_open(int is_exact, struct err *err)
 {
-	if (cuda_start(err))
+	const struct rank_slots *ranks;
+	if (cuda_ranks_start(&ranks, err) || cuda_start(err))
 		return NULL;
+	backend_exact.ranks = backend_rounded.ranks = ranks;
 	return is_exact ? &backend_exact : &backend_rounded;
 }

@@ -197,8 +197,8 @@ void cuda_embed_backward(const struct exec *exec, real *dtable, int n_vocab, int
 	if (dposition && !accumulate_position)
 		cuda_clear(exec, dposition, (size_t)n_ctx * (size_t)C * sizeof(*dposition));
 	if (dtable)
-		LAUNCH(embed_table, B * T, THREADS, 0, cuda.stream, dtable, dout, cuda_tokens(exec, tokens, B * T),
-		        B * T, C);
+		LAUNCH(embed_table, B * T, THREADS, 0, cuda.stream, dtable, dout,
+		        cuda_tokens_again(exec, tokens, B * T), B * T, C);
 	if (dposition)
 		LAUNCH(embed_position, T, THREADS, 0, cuda.stream, dposition, dout, B, T, C, first);
 	cuda_launched("embed_backward");

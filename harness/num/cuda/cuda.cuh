@@ -5,7 +5,8 @@
 // There is one device and one stream: what is launched runs in order, so memory may be used again as soon as the
 // launches that need it have been made. Kernels are launched by LAUNCH (primitives.cuh) and followed by cuda_launched.
 //
-// Every kernel that is given a position adds *cuda.shift to it. It is 0 but while a graph is played.
+// Every kernel that is given a position adds *cuda.shift to it, dropout *cuda.dropout_shift to its index. They are 0
+// but while a graph is played.
 #ifndef KVLAB_NUM_CUDA_CUDA_CUH
 #define KVLAB_NUM_CUDA_CUDA_CUH
 #include <cuda_runtime.h>
@@ -17,7 +18,8 @@
 
 struct cuda {
 	cudaStream_t stream;
-	int *shift;           // on the device
+	int *shift; // on the device
+	uint64_t *dropout_shift;
 	int n_multiprocessor; // how work is cut may not depend on it where that decides bits
 	int is_recording;     // a graph is being taken down
 	char library[400];    // device, driver, libraries
@@ -60,6 +62,22 @@ void cuda_clear(const struct exec *, void *at, size_t bytes);
 int cuda_graph_start(struct err *err);
 // The host's numbers on the device: in scratch memory, or in the place that graph->play fills.
 const int *cuda_tokens(const struct exec *, const int *tokens, int n);
+// The same for tokens that a slot of this step was given before: in a graph they have one place.
+const int *cuda_tokens_again(const struct exec *, const int *tokens, int n);
+// Of a graph that is being taken down: the places of the next n targets, where play_training puts them and takes
+// results from. 0 when there are too many.
+struct graph_targets {
+	const int *target;
+	const double *grad_scale;
+	double *loss;
+	int *hit;
+};
+int cuda_graph_targets(struct graph_targets *at, int n);
+
+// --- ranks_nccl.cu, or ranks_none.cu --------------------------------------------------------------------------------
+// *ranks NULL: this process trains alone.
+int cuda_ranks_start(const struct rank_slots **ranks, struct err *err);
+int cuda_ranks_device(int n_device);
 
 // --- slots, one file a concern --------------------------------------------------------------------------------------
 void cuda_gemm_exact(const struct exec *, const struct gemm *);

@@ -208,13 +208,13 @@ static __device__ void random_block(uint32_t word[4], uint64_t seed, uint32_t pu
 
 // Four numbers a thread: what one block of the generator gives.
 static __global__ void __launch_bounds__(THREADS) dropout(float *out, const float *x, long n, uint32_t threshold,
-        float scale, uint64_t seed, uint64_t index, int accumulate)
+        float scale, uint64_t seed, uint64_t index, const uint64_t *shift, int accumulate)
 {
 	const long from = 4 * index_of_thread();
 	uint32_t word[4];
 	if (from >= n)
 		return;
-	random_block(word, seed, RNG_DROPOUT, index, (uint32_t)(from / 4));
+	random_block(word, seed, RNG_DROPOUT, index + *shift, (uint32_t)(from / 4));
 	for (int i = 0; i < 4 && from + i < n; i++)
 		put(out + from + i, word[i] < threshold ? 0 : x[from + i] * scale, accumulate);
 }
@@ -226,6 +226,6 @@ void cuda_dropout(
 	if (n < 1)
 		return;
 	LAUNCH(dropout, cuda_blocks(n, 4 * THREADS), THREADS, 0, cuda.stream, out, x, n, threshold,
-	        (float)(1 / (1 - p)), seed, index, accumulate);
+	        (float)(1 / (1 - p)), seed, index, cuda.dropout_shift, accumulate);
 	cuda_launched("dropout");
 }

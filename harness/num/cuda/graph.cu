@@ -6,18 +6,25 @@
 #include "harness/num/cuda/cuda.cuh"
 
 // Numbers that go to the device as an argument of a launch: nothing of the host's must outlive the call.
-enum { TOKENS_A_LAUNCH = 512, MOST_GRAPH_TOKENS = 4096 };
+enum { TOKENS_A_LAUNCH = 512, MOST_GRAPH_TOKENS = 1 << 18, MOST_CALLS = 8 };
 struct token_batch {
 	int n, token[TOKENS_A_LAUNCH];
 };
 
 struct graph {
 	cudaGraphExec_t exec;
-	int n_token;
+	int n_token, n_target;
 };
 
-static int *graph_tokens; // (MOST_GRAPH_TOKENS) on the device
-static int n_recorded;    // of the graph that is being taken down
+// On the device: what play writes before a graph and, of the results, reads after it. (MOST_GRAPH_TOKENS) each.
+static int *graph_tokens, *graph_targets, *graph_hits;
+static double *graph_losses, *graph_scale;
+// Of the graph that is being taken down, and the calls that its tokens came by.
+static int n_recorded, n_recorded_target, n_call;
+static struct {
+	const int *tokens, *at;
+	int n;
+} calls[MOST_CALLS];
 static const char *refusal;
 
 static __global__ void write_tokens(int *to, const struct token_batch batch)
@@ -59,12 +66,52 @@ const int *cuda_tokens(const struct exec *exec, const int *tokens, int n)
 		return graph_tokens;
 	}
 	n_recorded += n;
+	if (n_call < MOST_CALLS)
+		calls[n_call].tokens = tokens, calls[n_call].n = n, calls[n_call++].at = graph_tokens + n_recorded - n;
 	return graph_tokens + n_recorded - n;
+}
+
+const int *cuda_tokens_again(const struct exec *exec, const int *tokens, int n)
+{
+	if (!cuda.is_recording)
+		return cuda_tokens(exec, tokens, n);
+	for (int i = 0; i < n_call; i++)
+		if (calls[i].tokens == tokens && calls[i].n == n)
+			return calls[i].at;
+	cuda_refuse("tokens that were not embedded in it");
+	return graph_tokens;
+}
+
+int cuda_graph_targets(struct graph_targets *at, int n)
+{
+	if (n_recorded_target + n > MOST_GRAPH_TOKENS) {
+		cuda_refuse("so many targets");
+		return 0;
+	}
+	at->target = graph_targets + n_recorded_target;
+	at->grad_scale = graph_scale;
+	at->loss = graph_losses + n_recorded_target;
+	at->hit = graph_hits + n_recorded_target;
+	n_recorded_target += n;
+	return 1;
+}
+
+template <typename T> static cudaError_t take(T **at, long n)
+{
+	return cudaMalloc(at, (size_t)n * sizeof(T));
 }
 
 int cuda_graph_start(struct err *err)
 {
-	const cudaError_t error = cudaMalloc(&graph_tokens, MOST_GRAPH_TOKENS * sizeof(*graph_tokens));
+	cudaError_t error = take(&graph_tokens, MOST_GRAPH_TOKENS);
+	if (error == cudaSuccess)
+		error = take(&graph_targets, MOST_GRAPH_TOKENS);
+	if (error == cudaSuccess)
+		error = take(&graph_hits, MOST_GRAPH_TOKENS);
+	if (error == cudaSuccess)
+		error = take(&graph_losses, MOST_GRAPH_TOKENS);
+	if (error == cudaSuccess)
+		error = take(&graph_scale, 1);
 	return error == cudaSuccess ? 0 : err_fault(err, "memory of the CUDA device: %s", cudaGetErrorString(error));
 }
 
@@ -77,7 +124,7 @@ int cuda_refuse(const char *why)
 
 static void begin(const struct exec *)
 {
-	n_recorded = 0;
+	n_recorded = n_recorded_target = n_call = 0;
 	refusal = NULL;
 	cuda_check(cudaStreamBeginCapture(cuda.stream, cudaStreamCaptureModeRelaxed), "taking down a graph");
 	cuda.is_recording = 1;
@@ -90,6 +137,7 @@ static struct graph *end(const struct exec *, struct err *err)
 	cudaError_t error = cudaStreamEndCapture(cuda.stream, &taken);
 	struct graph *graph = new struct graph();
 	graph->n_token = n_recorded;
+	graph->n_target = n_recorded_target;
 	if (refusal)
 		err_set(err, "%s cannot be part of a graph", refusal);
 	else if (error == cudaSuccess)
@@ -117,6 +165,27 @@ static void play(const struct exec *, struct graph *graph, const int *tokens, in
 	cuda_launched("write_shift");
 }
 
+static __global__ void write_training(double *to_scale, double scale, uint64_t *to_shift, uint64_t shift)
+{
+	*to_scale = scale;
+	*to_shift = shift;
+}
+
+static void play_training(const struct exec *exec, struct graph *graph, const struct graph_training *p)
+{
+	if (p->n_token != graph->n_token || p->n_target != graph->n_target)
+		BUG("a graph of %d tokens and %d targets played with %d and %d", graph->n_token, graph->n_target,
+		        p->n_token, p->n_target);
+	put_tokens(graph_tokens, p->tokens, p->n_token);
+	put_tokens(graph_targets, p->targets, p->n_target);
+	LAUNCH(write_training, 1, 1, 0, cuda.stream, graph_scale, p->grad_scale, cuda.dropout_shift, p->dropout_shift);
+	cuda_check(cudaGraphLaunch(graph->exec, cuda.stream), "a graph");
+	LAUNCH(write_training, 1, 1, 0, cuda.stream, graph_scale, 0.0, cuda.dropout_shift, (uint64_t)0);
+	cuda_launched("write_training");
+	cuda_download(exec, p->loss, graph_losses, (size_t)p->n_target * sizeof(*p->loss));
+	cuda_download(exec, p->hit, graph_hits, (size_t)p->n_target * sizeof(*p->hit));
+}
+
 static void release(struct graph *graph)
 {
 	if (!graph)
@@ -126,4 +195,4 @@ static void release(struct graph *graph)
 	delete graph;
 }
 
-const struct graph_slots cuda_graph_slots = {begin, end, play, release};
+const struct graph_slots cuda_graph_slots = {begin, end, play, release, play_training};

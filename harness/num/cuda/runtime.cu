@@ -24,9 +24,9 @@ int cuda_start(struct err *err)
 	if (error != cudaSuccess || n_device < 1)
 		return err_set(err, "no CUDA device: %s (look at nvidia-smi, or use --device cpu)",
 		        error == cudaSuccess ? "the driver knows none" : cudaGetErrorString(error));
-	error = cudaSetDevice(0);
+	error = cudaSetDevice(cuda_ranks_device(n_device));
 	if (error == cudaSuccess)
-		error = cudaGetDeviceProperties(&device, 0);
+		error = cudaGetDeviceProperties(&device, cuda_ranks_device(n_device));
 	if (error != cudaSuccess)
 		return err_fault(err, "the CUDA device does not answer: %s", cudaGetErrorString(error));
 	if (device.major < 8)
@@ -38,6 +38,10 @@ int cuda_start(struct err *err)
 		error = cudaMalloc(&cuda.shift, sizeof(*cuda.shift));
 	if (error == cudaSuccess)
 		error = cudaMemsetAsync(cuda.shift, 0, sizeof(*cuda.shift), cuda.stream);
+	if (error == cudaSuccess)
+		error = cudaMalloc(&cuda.dropout_shift, sizeof(*cuda.dropout_shift));
+	if (error == cudaSuccess)
+		error = cudaMemsetAsync(cuda.dropout_shift, 0, sizeof(*cuda.dropout_shift), cuda.stream);
 	if (error != cudaSuccess)
 		return err_fault(err, "the CUDA device %s cannot be used: %s", device.name, cudaGetErrorString(error));
 	if (cuda_matmul_start(err) || cuda_graph_start(err))

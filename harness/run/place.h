@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// Where and how a procedure trains: options that procedures which take steps of training share.
+#ifndef KVLAB_RUN_PLACE_H
+#define KVLAB_RUN_PLACE_H
+#include "harness/num/device.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum precision { PRECISION_F32, PRECISION_BF16 };
+
+struct place {
+	char device[DEVICE_TEXT];
+	int precision; // enum precision
+	int recompute;
+};
+
+// Rows of an option table; offset is that of the struct place in the config.
+#define PLACE_OPTIONS(offset)                                                                                          \
+	DEVICE_OPTION((offset) + offsetof(struct place, device)),                                                      \
+	        {"precision", OPTION_CHOICE, (offset) + offsetof(struct place, precision), "f32", 0, 0, "f32|bf16",    \
+	                "what products and attention multiply (bf16: on a device; sums, weights and moments are f32)", \
+	                1},                                                                                            \
+	{                                                                                                              \
+		"recompute", OPTION_BOOL, (offset) + offsetof(struct place, recompute), "false", 0, 0, NULL,           \
+		        "run each block again in backward instead of keeping what it computed: less memory, the same " \
+		        "numbers",                                                                                     \
+		        1                                                                                              \
+	}
+
+// Whether it has a memory of its own.
+int place_is_apart(const struct place *place);
+int place_check(const struct place *place, struct err *err);
+// 0, or -1 with the figures and the remedy where this machine's memory, or the device's, has not so many bytes free;
+// recomputed: what it would be with recompute. Looks at a device by a process of its own, once; where there is none, a
+// plan has its figures all the same, and opening it says why.
+int place_admit(const struct place *place, double bytes, double recomputed, struct err *err);
+// Its backend, after its memory has been looked at; NULL with the cause.
+const struct backend *place_open(const struct place *place, double bytes, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
