@@ -48,7 +48,7 @@ check "nothing was stored" test ! -e no.db
 if nvidia-smi -L >/dev/null 2>&1; then
 	skip "cuda where there is none" "there is a device"
 else
-	refused "cuda where there is none" "cuda" run ./grid.yaml --db no.db --device cuda
+	refused "cuda where there is none" "[Cc][Uu][Dd][Aa]" run ./grid.yaml --db no.db --device cuda
 	check "still nothing was stored" test ! -e no.db
 fi
 

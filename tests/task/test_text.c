@@ -211,7 +211,7 @@ static void what_cannot_be_is_refused(void **state UNUSED)
 	refuse("corpus=file path=nosuch.txt", "nosuch.txt", "No such file");
 	refuse("path=book.txt", "path", "corpus: file alone");
 	refuse("corpus=tinyshakespeare tokens=bpe", "tokenizer", "needs");
-	refuse("corpus=tinyshakespeare tokens=bpe tokenizer=nosuch", "nosuch", "cannot be opened");
+	refuse("corpus=tinyshakespeare tokens=bpe tokenizer=nosuch", "nosuch", "is not on this machine");
 	refuse("corpus=tinyshakespeare tokens=words n_vocab_most=2", "n_vocab_most", "no word");
 	refuse("corpus=wikitext-103", "wikitext-103", "set DATA");
 	made_text_file(folder, "one.txt", "");
