@@ -133,6 +133,11 @@ void trainer_release(struct trainer *t)
 	tape_close(&t->work);
 }
 
+double trainer_allocated(const struct trainer *t)
+{
+	return (double)(t->memory.allocated_bytes + t->work.values.allocated_bytes + t->work.scratch.allocated_bytes);
+}
+
 // Sequences first, first + stride, ...
 static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, long stride, int n)
 {
