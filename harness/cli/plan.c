@@ -32,7 +32,7 @@ int plan_set_device(struct spec *spec, const char *device, struct err *err)
 			        procedure->name);
 		if (option_set(procedure->options, point->setup.procedure_config, "device", device, &cause))
 			return err_set(err, "--%s", cause.message);
-		if (procedure->check(&point->setup, &cause))
+		if (procedure->check && procedure->check(&point->setup, &cause))
 			return err_set(err, "%s: point '%s': %s", spec->path, point->label, cause.message);
 		point->json = setup_json(&point->setup, spec->arena);
 		setup_key(point->key, &point->setup, spec->arena);

@@ -315,6 +315,10 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 		        log, "corpus_hash", "count", -1, (double)(t->trainer.shape.content_hash & ((1ULL << 52) - 1)));
 	run_log_metric(log, "n_param", "count", -1, (double)step.n_param);
 	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
+	if (place_is_apart(&c->place)) {
+		run_log_metric(log, "allocated_bytes", "device", -1, trainer_allocated(&t->trainer));
+		run_log_metric(log, "planned_bytes", "device", -1, memory_of(setup, c->place.recompute));
+	}
 	const struct attn_dims dims = model_attn_dims(setup->model);
 	run_log_metric(log, "cache_bytes_per_token", "count", -1,
 	        cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, t->trainer.shape.T));

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STEP_CHUNK = 32 << 20, RUN_CHUNK = 1 << 20 };
+enum { STEP_CHUNK = 32 << 20, RUN_CHUNK = 1 << 20, TAPE_SLACK = 1 << 16 };
 
 int trainer_has_cache(const struct setup *setup)
 {
@@ -133,6 +133,11 @@ void trainer_release(struct trainer *t)
 	tape_close(&t->work);
 }
 
+double trainer_allocated(const struct trainer *t)
+{
+	return (double)(t->memory.allocated_bytes + t->work.values.allocated_bytes + t->work.scratch.allocated_bytes);
+}
+
 // Sequences first, first + stride, ...
 static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, long stride, int n)
 {
@@ -141,8 +146,20 @@ static void draw_batch(struct trainer *t, enum rng_purpose purpose, long first, 
 		        t->tokens + (ptrdiff_t)i * t->shape.T, t->targets + (ptrdiff_t)i * t->shape.n_target);
 }
 
+// On a device a step's tensors come from one piece of memory of their size: pieces of a common size leave as much
+// unused as a large tensor does not fill. An evaluation needs less.
+static void size_tape(struct trainer *t)
+{
+	const struct model_cost step =
+	        model_count(&t->model, t->batch, t->shape.T, t->shape.target_from, t->shape.n_target, NULL, 1);
+	const double bytes = 2 * step.tensor_bytes + step.saved_bytes;
+	t->work.values.chunk_bytes = (size_t)(1.01 * bytes) + TAPE_SLACK;
+}
+
 static struct loss forward(struct trainer *t, enum tape_mode mode, int n, struct cache *cache)
 {
+	if (t->tape.values && !t->work.values.first)
+		size_tape(t);
 	tape_restart(&t->tape, mode);
 	return model_loss(&t->tape, &t->model, t->tokens, n, t->shape.T, t->shape.target_from, t->shape.n_target, cache,
 	        t->targets, mode == TAPE_RUN ? t->row_loss : NULL);

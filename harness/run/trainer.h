@@ -57,6 +57,8 @@ int trainer_init_on(struct trainer *t, const struct backend *backend, const stru
 // The arena of values that last.
 struct arena *trainer_memory(struct trainer *t);
 void trainer_release(struct trainer *t);
+// Bytes that it has taken of the backend's memory.
+double trainer_allocated(const struct trainer *t);
 // Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; with a
 // loss that is not finite nothing is updated.
 struct loss trainer_step(struct trainer *t, long step);

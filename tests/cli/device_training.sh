@@ -40,9 +40,17 @@ if [[ ! -e $plugin ]]; then
 fi
 check_exit 0 "training in f32" "$KVLAB" run ./train.yaml --device "$plugin" --db f32.db --no-plots
 check "its device is under the table" grep -q "emulated device" stdout
-check "losses with recompute are the same" test "$(sqlite3 f32.db "select count(*) from metric group by name, split, step
+check "losses with recompute are the same" test "$(sqlite3 f32.db "select count(*) from metric where split <> 'device' group by name, split, step
 	having count(*) = 2 and min(value) <> max(value)" | wc -l)" = 0
 check "there are two of each" test "$(sqlite3 f32.db "select count(*) from metric where name = 'loss' and split = 'test'")" = 2
+sed -e 's/^experiment.*/experiment: failing/' -e 's/train.recompute: .*/train.recompute: [false]/' train.yaml >failing.yaml
+KVLAB_EMULATED_WAITS=20 check_exit 1 "a kernel that fails" "$KVLAB" run ./failing.yaml --device "$plugin" --db failing.db \
+	--checkpoint-every 0 --no-plots
+check "the point failed with the cause" grep -q "launch failure" <(sqlite3 failing.db "select message from run where state = 'failed'")
+check "its checkpoint is there" test "$(find checkpoints -name '*.ckpt' | wc -l)" = 1
+check_exit 0 "the same command again" "$KVLAB" run ./failing.yaml --device "$plugin" --db failing.db --no-plots
+check "it ends with the same loss" test "$(sqlite3 failing.db "attach 'f32.db' as f; select count(*) from metric m
+	join f.metric n using (name, split, step, value) where name = 'loss' and split = 'test'")" -ge 1
 KVLAB_RANKS=0/1:$PWD/id check_exit 0 "training as the only rank" "$KVLAB" run ./train.yaml --device "$plugin" --db rank.db --no-plots
 check "it has the same numbers" test "$(sqlite3 rank.db "attach 'f32.db' as f; select count(*) from metric m join f.metric n
 	on m.run_id = n.run_id and m.name = n.name and m.split = n.split and m.step = n.step and m.value = n.value
@@ -51,11 +59,18 @@ KVLAB_RANKS=2/1:id check_exit 2 "a rank that cannot be" "$KVLAB" run ./train.yam
 check "a rank that cannot be: the sentence" grep -q "KVLAB_RANKS='2/1:id' is not RANK/N:FILE" stderr
 check_exit 0 "training in bf16" "$KVLAB" run ./bf16.yaml --db bf16.db --no-plots
 check "its precision is under the table" grep -q "in bf16" stdout
+check "what was taken stands beside what was planned" test "$(sqlite3 bf16.db "select count(*) from metric where split = 'device'
+	and name in ('allocated_bytes', 'planned_bytes') and value > 0")" = 4
 check_exit 1 "a batch that does not fit" "$KVLAB" run ./large.yaml --device "$plugin" --db large.db --no-plots
 check "the point failed with the figures" test "$(sqlite3 large.db "select message like 'needs % GiB of the memory of device %'
 	from run where state = 'failed'" | sort -u)" = 1
 check_exit 0 "the same in plan" "$KVLAB" plan ./large.yaml --device "$plugin"
 check "plan says so, and what recompute takes" grep -q "would fail: needs .* free" stdout
+
+sed -e 's/^experiment.*/experiment: deep/; s/n_layer: 2, d_model: 16/n_layer: 8, d_model: 64/; s/batch: 4}/batch: 512}/' train.yaml >deep.yaml
+KVLAB_EMULATED_BYTES=150000000 check_exit 0 "plan for a small card" "$KVLAB" plan ./deep.yaml --device "$plugin"
+check "plan suggests recompute" grep -q "would fail: needs .* free (recompute: true takes" stdout
+check "and that point fits" test "$(grep -c "would fail:" stdout)" = 1
 
 sed -e 's/^experiment.*/experiment: recover/; s/^procedure.*/procedure: recover/; s/^model.*/model: {family: gpt2, n_layer: 2, d_model: 16, n_head: 4, d_ff: 32, n_vocab: 0, n_ctx: 0}/' \
 	-e 's/^task.*/task: {name: text, corpus: file, path: text, tokens: bytes, length: 16, documents: packed}/' \

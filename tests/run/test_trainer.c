@@ -10,6 +10,7 @@
 #include "harness/run/run.h"
 #include "harness/run/trainer.h"
 #include "tests/model/build.h"
+#include "tests/num/apart.h"
 #include "tests/test.h"
 
 // --- counting the C library's allocations
@@ -125,6 +126,28 @@ static void every_batch_is_the_next_piece_of_its_stream(void **state UNUSED)
 	trainer_evaluate(&t, RNG_TEST, 10, NULL);
 	assert_batch(&t, RNG_TEST, 6, 4);
 	trainer_release(&t);
+}
+
+// Where memory is not the host's, a step takes what was planned, with and without recomputation.
+static void a_device_gives_what_was_planned(void **state UNUSED)
+{
+	const struct setup *setup = build_setup("decoder n_layer=4 d_model=96 n_head=2 d_ff=384", "mha",
+	        "copy_back length=65 n_symbol=4 lag=3", "", &arena);
+	for (int recomputes = 0; recomputes < 2; recomputes++) {
+		const struct step_cost cost = trainer_count(setup, 16, recomputes);
+		const double planned = 2 * cost.tensor_bytes + cost.saved_bytes;
+		struct trainer t;
+		struct err err = {0};
+		assert_int_equal(trainer_init_on(&t, &backend_apart, setup, &adam, 16, 1, 1, NULL, NULL, &err), 0);
+		t.model.recomputes = recomputes;
+		trainer_evaluate(&t, RNG_VALIDATION, 20, NULL);
+		trainer_step(&t, 1);
+		trainer_step(&t, 2);
+		assert_int_equal(t.work.values.n_grow, 1);
+		assert_true((double)t.work.values.peak_bytes > 0.98 * planned);
+		assert_true((double)t.work.values.allocated_bytes < 1.1 * planned);
+		trainer_release(&t);
+	}
 }
 
 // An evaluation draws no dropout, changes nothing, and does not depend on how its sequences are cut into batches.
@@ -378,6 +401,7 @@ int main(void)
 	        cmocka_unit_test(no_step_allocates_after_the_first),
 	        cmocka_unit_test(a_tiny_task_is_learnt),
 	        cmocka_unit_test(every_batch_is_the_next_piece_of_its_stream),
+	        cmocka_unit_test(a_device_gives_what_was_planned),
 	        cmocka_unit_test(an_evaluation_is_a_pure_function_of_the_weights),
 	        cmocka_unit_test(a_step_with_a_loss_that_is_not_finite_updates_nothing),
 	        cmocka_unit_test(a_run_stopped_anywhere_ends_with_the_same_bits),
