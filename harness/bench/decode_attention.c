@@ -40,6 +40,7 @@ struct call {
 	struct strided_out out;
 	struct strided q;
 	struct stored k, v;
+	struct rope turn; // k's: the step's memory, where it lay, is used again block by block
 	struct attention_shape shape;
 };
 
@@ -59,8 +60,12 @@ static const struct backend *own;
 static void note(const struct exec *exec, struct strided_out out, struct strided q, const struct stored *k,
         const struct stored *v, const struct attention_shape *s)
 {
-	if (noting->n_call < LAYERS)
-		noting->call[noting->n_call++] = (struct call){out, q, *k, *v, *s};
+	if (noting->n_call < LAYERS) {
+		struct call *c = &noting->call[noting->n_call++];
+		*c = (struct call){.out = out, .q = q, .k = *k, .v = *v, .shape = *s};
+		if (k->turn)
+			c->turn = *k->turn, c->k.turn = &c->turn;
+	}
 	noting->flops += 2.0 * s->B * s->T * s->n_head * s->S * (s->d_qk + s->d_v);
 	own->attention_stored(exec, out, q, k, v, s);
 }
