@@ -217,7 +217,7 @@ int setup_check(struct setup *setup, enum section_id *blamed, struct err *err)
 	if (setup->variant->check && setup->variant->check(&dims, setup->variant_config, err))
 		return -1;
 	*blamed = SECTION_CACHE;
-	if (!setup->procedure->admit && cache_check(setup->cache, err)) // a point of its own may fail of it
+	if (!setup->procedure->is_timed && cache_check(setup->cache, err)) // in a grid of timings a point fails alone
 		return -1;
 	*blamed = SECTION_PROCEDURE;
 	if (setup->procedure->check && setup->procedure->check(setup, err))
