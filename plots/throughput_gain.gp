@@ -6,7 +6,9 @@ set lmargin at screen 0.09
 set rmargin at screen 0.80
 set tmargin at screen 0.90
 set bmargin at screen 0.145
-set logscale xy
+set logscale xy 2
+set xtics (1, 1.25, 1.5, 2, 3, 4, 6, 8)
+set ytics (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8)
 set format '%g'
 set xlabel "ceiling of the gain, (W + T c) / (W + T c')" offset 0, 0.2
 set ylabel 'measured gain over the published design' offset 0.5, 0
