@@ -187,7 +187,8 @@ double decode_arm_tolerance(const struct decode_arm *arm, int is_rounded)
 {
 	// Two sums in another order differ by rounding, and what is cached of them may then round the other way, to its
 	// type's next number: half a unit of f16 and bf16, 2^-12 and 2^-9, and as much as was seen of q8 and q4 ten
-	// times over (219 models of 2 and 12 layers, three families and variants). A wrong position or head is far above.
+	// times over (219 models of 2 and 12 layers, three families and variants). A wrong position or head is far
+	// above.
 	static const double of_type[N_DTYPE] = {[DTYPE_F32] = 2e-5,
 	        [DTYPE_F16] = 1.0 / 4096,
 	        [DTYPE_BF16] = 1.0 / 512,
