@@ -95,8 +95,9 @@ link = $(CC) $(flags) -rdynamic -o $@
 # It takes the program's own functions from the program that loads it, hence -rdynamic there. CUDA= turns it off.
 # The emulated one is the same sources as C++ against tests/emulate, for tests on machines without a device. It has
 # its own traps (alignment, bounds) and is left out of SAN builds, whose runtime does not follow its fibers.
+# nvcc needs g++ beside it.
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA ?= $(if $(SAN),,$(NVCC))
+CUDA ?= $(if $(SAN),,$(if $(shell command -v g++ 2>/dev/null),$(NVCC)))
 CXX_EMULATE ?= $(if $(SAN),,$(shell command -v g++ 2>/dev/null))
 all_kernels := $(sort $(wildcard harness/num/cuda/*.cu))
 emulator := $(sort $(wildcard tests/emulate/*.cpp tests/emulate/*.cu))
