@@ -56,24 +56,39 @@ static int check_file(const char *path, enum store_mode mode, struct err *err)
 	return 0;
 }
 
+struct ownership {
+	int64_t id, version, n_object;
+};
+
+// In one transaction: another process may make the schema between two reads, and half of it looks like nobody's.
+static int read_owner(struct store *store, struct ownership *owner, struct err *err)
+{
+	if (store_exec(store, "BEGIN", err))
+		return -1;
+	int rc = store_get(store, err, &owner->id, 0, "PRAGMA application_id", "") ||
+	                         store_get(store, err, &owner->version, 0, "PRAGMA user_version", "") ||
+	                         store_get(store, err, &owner->n_object, 0, "SELECT count(*) FROM sqlite_master", "")
+	                 ? -1
+	                 : 0;
+	return store_end(store, rc, err);
+}
+
 static int check_owner(struct store *store, struct err *err)
 {
-	int64_t id, version, n_object;
-	if (store_get(store, err, &id, 0, "PRAGMA application_id", "") ||
-	        store_get(store, err, &version, 0, "PRAGMA user_version", "") ||
-	        store_get(store, err, &n_object, 0, "SELECT count(*) FROM sqlite_master", ""))
+	struct ownership owner;
+	if (read_owner(store, &owner, err))
 		return -1;
 	int newest = store_migrations[store_n_migration - 1].to;
-	if (id != STORE_APPLICATION_ID && (id || version || n_object))
+	if (owner.id != STORE_APPLICATION_ID && (owner.id || owner.version || owner.n_object))
 		return err_set(err,
 		        "%s: SQLite file of another program (application_id 0x%08llx): name another with --db",
-		        store->path, (unsigned long long)id & 0xffffffff);
-	if (version > newest)
+		        store->path, (unsigned long long)owner.id & 0xffffffff);
+	if (owner.version > newest)
 		return err_set(err,
 		        "%s: written by a newer kvlab (schema %lld, this one knows %d): build that kvlab or name "
 		        "another "
 		        "database with --db",
-		        store->path, (long long)version, newest);
+		        store->path, (long long)owner.version, newest);
 	return 0;
 }
 

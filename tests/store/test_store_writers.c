@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Sixteen processes write one database at once, some of them are killed in the middle: every run ends exactly once,
 // with all of its rows.
+#include <poll.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -145,11 +147,66 @@ static void sixteen_may_create_it(void **state UNUSED)
 	sample_remove(folder);
 }
 
+// --- another process makes the schema between two statements of an opening ------------------------------------------
+
+static int go, done; // pipes' ends: tells the other process to open, hears that it has
+
+// Before the second of the statements that ask whose file this is. An opening that holds the file until it knows lets
+// the other wait, so hear it out for a moment only.
+static int between(unsigned event UNUSED, void *context UNUSED, void *statement, void *text UNUSED)
+{
+	if (go < 0 || !strstr(sqlite3_sql(statement), "PRAGMA user_version"))
+		return 0;
+	struct pollfd heard = {.fd = done, .events = POLLIN};
+	close(go);
+	go = -1;
+	poll(&heard, 1, 500);
+	return 0;
+}
+
+static int watch(sqlite3 *db, char **message UNUSED, const void *api UNUSED)
+{
+	return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, between, NULL);
+}
+
+static void half_a_schema_is_never_seen(void **state UNUSED)
+{
+	char path[300], byte;
+	char *folder = sample_folder();
+	int tell[2], hear[2];
+	snprintf(path, sizeof(path), "%s/results.db", folder);
+	assert_int_equal(pipe(tell) | pipe(hear), 0);
+	pid_t other = fork();
+	if (other == 0) {
+		close(tell[1]);
+		if (read(tell[0], &byte, 1) != 0) // the other end closes
+			_exit(1);
+		store_close(sample_open(path));
+		_exit(write(hear[1], "x", 1) != 1);
+	}
+	go = tell[1], done = hear[0];
+	assert_int_equal(sqlite3_auto_extension((void (*)(void))watch), 0);
+	struct store *store = sample_open(path);
+	sqlite3_reset_auto_extension();
+	assert_int_equal(go, -1);
+	int status;
+	waitpid(other, &status, 0);
+	assert_int_equal(status, 0);
+	struct arena arena;
+	arena_init(&arena, 1 << 16);
+	assert_int_equal(number(store, &arena, "SELECT count(*) FROM t_quantile"), 300);
+	store_close(store);
+	arena_release(&arena);
+	close(tell[0]), close(hear[0]), close(hear[1]);
+	sample_remove(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(every_run_ends_exactly_once),
 	        cmocka_unit_test(sixteen_may_create_it),
+	        cmocka_unit_test(half_a_schema_is_never_seen),
 	};
 	return cmocka_run_group_tests_name("store writers", tests, NULL, NULL);
 }
