@@ -89,7 +89,7 @@ static void train(real *weights, double *loss, const struct backend *backend, co
 	close_side(&s);
 }
 
-static void check_training(const struct model *m, const char *name)
+static void check_training(struct model *m, const char *name, int i UNUSED)
 {
 	const struct arena_mark mark = arena_mark(&rig.memory);
 	const size_t n = (size_t)m->n_padded;
@@ -105,40 +105,13 @@ static void check_training(const struct model *m, const char *name)
 
 static void every_variant_trains(void **state UNUSED)
 {
-	int n = 0;
-	for (const struct variant_case *c = variant_cases; c->variant; c++)
-		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
-			const struct arena_mark mark = arena_mark(&rig.memory);
-			struct err err = {0};
-			const struct model *m = variant_case_model(c, *shape, N_CTX, 1, &rig.memory, &err);
-			if (m)
-				check_training(m, variant_case_name(c, *shape, &rig.memory)), n++;
-			arena_rewind(&rig.memory, mark);
-		}
-	assert_true(n > 100);
+	assert_true(variant_cases_each(check_training, N_CTX, &rig.memory) > 100);
 }
 
 // Shapes that differ outside of attention.
 static void every_kind_of_block_trains(void **state UNUSED)
 {
-	static const char *const settings[] = {
-	        "norm=rms activation=swiglu position=none tied_head=true",
-	        "dropout=0.3 dropout_hidden=true dropout_embedding=true position=sinusoidal",
-	        "activation=gelu_new bias=false head_bias=true",
-	        "residual=parallel position=rope",
-	        "norm_place=post activation=relu",
-	};
-	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
-		const char *text =
-		        arena_printf(&rig.memory, "n_layer=2 d_model=16 n_head=2 d_head=8 d_ff=12 %s", settings[i]);
-		check_training(
-		        build_variant(build_config("decoder", text, V, N_CTX, &rig.memory), "mha", "", 1, &rig.memory),
-		        text);
-	}
-	const char *one_hot = "n_layer=1 d_model=16 n_head=2 d_ff=12 token_input=one_hot head=mlp";
-	check_training(
-	        build_variant(build_config("decoder", one_hot, V, N_CTX, &rig.memory), "mha", "", 1, &rig.memory),
-	        one_hot);
+	block_cases_each(check_training, "n_layer=2 d_model=16 n_head=2 d_head=8 d_ff=12", N_CTX, &rig.memory);
 }
 
 // --- inference ----------------------------------------------------------------------------------------------------
@@ -178,7 +151,7 @@ static void check_decoding(const struct model *m, const struct cache_config *con
 		        dtype_name[config->v_dtype]);
 }
 
-static void every_variant_decodes_through_every_type(void **state UNUSED)
+static void check_types(struct model *m, const char *name, int n UNUSED)
 {
 	static const struct cache_config types[] = {
 	        {DTYPE_F32, DTYPE_F32, 0},
@@ -187,15 +160,13 @@ static void every_variant_decodes_through_every_type(void **state UNUSED)
 	        {DTYPE_Q4, DTYPE_F16, K_SCALES_CHANNEL},
 	        {DTYPE_Q8, DTYPE_F32, K_SCALES_CHANNEL},
 	};
-	for (const struct variant_case *c = variant_cases; c->variant; c++)
-		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
-			const struct arena_mark mark = arena_mark(&rig.memory);
-			struct err err = {0};
-			struct model *m = variant_case_model(c, *shape, N_CTX, 1, &rig.memory, &err);
-			for (size_t i = 0; m && m->config.causal && i < sizeof(types) / sizeof(*types); i++)
-				check_decoding(m, &types[i], variant_case_name(c, *shape, &rig.memory));
-			arena_rewind(&rig.memory, mark);
-		}
+	for (size_t i = 0; m->config.causal && i < sizeof(types) / sizeof(*types); i++)
+		check_decoding(m, &types[i], name);
+}
+
+static void every_variant_decodes_through_every_type(void **state UNUSED)
+{
+	variant_cases_each(check_types, N_CTX, &rig.memory);
 }
 
 // Weights in every type, uploaded as they are.

@@ -80,37 +80,24 @@ static void check(const struct model *m, const char *name, int q_from)
 	arena_rewind(&rig.memory, mark);
 }
 
+static void check_variant(struct model *m, const char *name, int i)
+{
+	check(m, name, i % 2 ? 0 : T - 3);
+}
+
 static void every_variant_has_the_same_bits(void **state UNUSED)
 {
-	int n = 0;
-	for (const struct variant_case *c = variant_cases; c->variant; c++)
-		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
-			const struct arena_mark mark = arena_mark(&rig.memory);
-			struct err err = {0};
-			const struct model *m = variant_case_model(c, *shape, N_CTX, 1, &rig.memory, &err);
-			if (m)
-				check(m, variant_case_name(c, *shape, &rig.memory), n % 2 ? 0 : T - 3), n++;
-			arena_rewind(&rig.memory, mark);
-		}
-	assert_true(n > 100);
+	assert_true(variant_cases_each(check_variant, N_CTX, &rig.memory) > 100);
+}
+
+static void check_block(struct model *m, const char *name, int i)
+{
+	check(m, name, i % 2 ? T - 1 : 0);
 }
 
 static void every_kind_of_block_has_the_same_bits(void **state UNUSED)
 {
-	static const char *const settings[] = {
-	        "norm=rms activation=swiglu position=none tied_head=true",
-	        "dropout=0.3 dropout_hidden=true dropout_embedding=true position=sinusoidal",
-	        "activation=gelu_new bias=false head_bias=true",
-	        "residual=parallel position=rope",
-	        "norm_place=post activation=relu",
-	        "token_input=one_hot head=mlp dropout=0.2",
-	};
-	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
-		const char *text =
-		        arena_printf(&rig.memory, "n_layer=4 d_model=16 n_head=2 d_head=8 d_ff=32 %s", settings[i]);
-		check(build_variant(build_config("decoder", text, V, N_CTX, &rig.memory), "mha", "", 1, &rig.memory),
-		        text, i % 2 ? T - 1 : 0);
-	}
+	block_cases_each(check_block, "n_layer=4 d_model=16 n_head=2 d_head=8 d_ff=32", N_CTX, &rig.memory);
 }
 
 // With parameters frozen above and below, gradients end where they did.

@@ -116,7 +116,10 @@ static void check(const struct model *m, const struct cache_config *config, cons
 		fail_msg("%s: a second time gives other bits", name);
 }
 
-static void test_variants(void **state UNUSED)
+static int n_checked, n_causal;
+
+// Each in one of the types in turn. Emulated: every other one, and some of them in every way.
+static void check_variant(struct model *m, const char *name, int i UNUSED)
 {
 	static const struct cache_config types[] = {
 	        {DTYPE_F32, DTYPE_F32, 0},
@@ -124,24 +127,18 @@ static void test_variants(void **state UNUSED)
 	        {DTYPE_Q8, DTYPE_Q4, 0},
 	        {DTYPE_Q4, DTYPE_F16, K_SCALES_CHANNEL},
 	};
-	int n = 0, n_seen = 0;
+	if (!m->config.causal || (n_causal++ % 2 && rig.is_emulated))
+		return;
+	check(m, &types[n_checked % 4], name, !rig.is_emulated || n_checked % 9 == (int)(test_seed() % 9));
+	n_checked++;
+}
+
+static void test_variants(void **state UNUSED)
+{
 	worst_exact = worst_rounded = 0;
-	for (const struct variant_case *c = variant_cases; c->variant; c++)
-		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
-			const struct arena_mark mark = arena_mark(&rig.host.memory);
-			struct err err = {0};
-			struct model *m = variant_case_model(c, *shape, N_CTX, 1, &rig.host.memory, &err);
-			if (m && m->config.causal &&
-			        !(rig.is_emulated && n_seen++ % 2)) { // in one of the types in turn; emulated: some of
-				                                      // them in every way
-				const char *name = variant_case_name(c, *shape, &rig.host.memory);
-				check(m, &types[n % 4], name, !rig.is_emulated || n % 9 == (int)(test_seed() % 9));
-				n++;
-			}
-			arena_rewind(&rig.host.memory, mark);
-		}
-	assert_true(n > 50);
-	printf("# %d models, f32 caches: off by %.2g at most, %.2g with rounded products\n", n, worst_exact,
+	variant_cases_each(check_variant, N_CTX, &rig.host.memory);
+	assert_true(n_checked > 50);
+	printf("# %d models, f32 caches: off by %.2g at most, %.2g with rounded products\n", n_checked, worst_exact,
 	        worst_rounded);
 }
 

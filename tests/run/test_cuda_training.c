@@ -89,7 +89,9 @@ static void compare(const char *name, const char *how, const struct model *m, co
 	}
 }
 
-static void check(const struct model *m, const char *name)
+static int n_checked;
+
+static void check(struct model *m, const char *name, int i UNUSED)
 {
 	const struct arena_mark mark = arena_mark(&rig.host.memory);
 	const size_t bytes = (size_t)m->n_trained * sizeof(real);
@@ -105,45 +107,29 @@ static void check(const struct model *m, const char *name)
 	gradients(got, rig.rounded, m, 0);
 	compare(name, "rounded", m, cpu, got, ROUNDED_GRADIENT, &worst_rounded);
 	arena_rewind(&rig.host.memory, mark);
+	n_checked++;
+}
+
+// Emulated: one in 29, others with another seed.
+static void check_variant(struct model *m, const char *name, int i)
+{
+	if (!rig.is_emulated || i % 29 == (int)(test_seed() % 29))
+		check(m, name, i);
 }
 
 static void test_gradients_of_variants(void **state UNUSED)
 {
-	int n = 0, n_seen = 0;
-	const int first = (int)(test_seed() % 29);
-	worst_exact = worst_rounded = 0;
-	for (const struct variant_case *c = variant_cases; c->variant; c++)
-		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
-			const struct arena_mark mark = arena_mark(&rig.host.memory);
-			struct err err = {0};
-			struct model *m = variant_case_model(c, *shape, N_CTX, 1, &rig.host.memory, &err);
-			if (m && (!rig.is_emulated || n_seen++ % 29 == first)) // emulated: others with another seed
-				check(m, variant_case_name(c, *shape, &rig.host.memory)), n++;
-			arena_rewind(&rig.host.memory, mark);
-		}
-	assert_true(n > 10);
-	printf("# gradients of %d models: off by %.2g at most, %.2g with rounded products\n", n, worst_exact,
+	n_checked = 0, worst_exact = worst_rounded = 0;
+	variant_cases_each(check_variant, N_CTX, &rig.host.memory);
+	assert_true(n_checked > 10);
+	printf("# gradients of %d models: off by %.2g at most, %.2g with rounded products\n", n_checked, worst_exact,
 	        worst_rounded);
 }
 
 static void test_gradients_of_blocks(void **state UNUSED)
 {
-	static const char *const settings[] = {
-	        "norm=rms activation=swiglu position=none tied_head=true",
-	        "dropout=0.3 dropout_hidden=true dropout_embedding=true position=sinusoidal",
-	        "activation=gelu_new bias=false head_bias=true",
-	        "residual=parallel position=rope",
-	        "norm_place=post activation=relu",
-	        "token_input=one_hot head=mlp dropout=0.2",
-	};
 	worst_exact = worst_rounded = 0;
-	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
-		const char *text = arena_printf(
-		        &rig.host.memory, "n_layer=2 d_model=16 n_head=2 d_head=8 d_ff=12 %s", settings[i]);
-		check(build_variant(build_config("decoder", text, V, N_CTX, &rig.host.memory), "mha", "", 1,
-		              &rig.host.memory),
-		        text);
-	}
+	block_cases_each(check, "n_layer=2 d_model=16 n_head=2 d_head=8 d_ff=12", N_CTX, &rig.host.memory);
 	printf("# blocks: off by %.2g at most, %.2g with rounded products\n", worst_exact, worst_rounded);
 }
 

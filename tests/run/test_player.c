@@ -70,26 +70,23 @@ static long check(struct model *m, const struct cache_config *config, const char
 	return n;
 }
 
-static void played_steps_have_the_bits_of_others(void **state UNUSED)
+static int n_played, n_not;
+
+static void check_types(struct model *m, const char *name, int i UNUSED)
 {
 	static const struct cache_config types[] = {
 	        {DTYPE_F32, DTYPE_F32, 0}, {DTYPE_Q8, DTYPE_F16, 0}, {DTYPE_Q4, DTYPE_BF16, K_SCALES_CHANNEL}};
-	int n_played = 0, n_not = 0;
-	for (const struct variant_case *c = variant_cases; c->variant; c++)
-		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
-			const struct arena_mark mark = arena_mark(&rig.memory);
-			struct err err = {0};
-			struct model *m = variant_case_model(c, *shape, N_CTX, 1, &rig.memory, &err);
-			for (size_t i = 0; m && m->config.causal && i < sizeof(types) / sizeof(*types); i++) {
-				const long n = check(m, &types[i], variant_case_name(c, *shape, &rig.memory));
-				// All but the first, or none.
-				if (n && n != N_STEP - 1)
-					fail_msg("%s: %ld steps of %d were played",
-					        variant_case_name(c, *shape, &rig.memory), n, N_STEP);
-				n_played += n > 0, n_not += n == 0;
-			}
-			arena_rewind(&rig.memory, mark);
-		}
+	for (size_t t = 0; m->config.causal && t < sizeof(types) / sizeof(*types); t++) {
+		const long n = check(m, &types[t], name);
+		if (n && n != N_STEP - 1) // all but the first, or none
+			fail_msg("%s: %ld steps of %d were played", name, n, N_STEP);
+		n_played += n > 0, n_not += n == 0;
+	}
+}
+
+static void played_steps_have_the_bits_of_others(void **state UNUSED)
+{
+	variant_cases_each(check_types, N_CTX, &rig.memory);
 	assert_true(n_played > 150 && n_not > 0);
 }
 

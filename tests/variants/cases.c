@@ -95,3 +95,38 @@ const char *variant_case_name(const struct variant_case *c, const char *shape, s
 {
 	return arena_printf(arena, "%s {%s} in {%s}", c->variant, c->settings, shape);
 }
+
+int variant_cases_each(variant_case_check *check, int n_ctx, struct arena *arena)
+{
+	int n = 0;
+	for (const struct variant_case *c = variant_cases; c->variant; c++)
+		for (const char *const *shape = variant_case_shapes; *shape; shape++) {
+			const struct arena_mark mark = arena_mark(arena);
+			struct err err = {0};
+			struct model *m = variant_case_model(c, *shape, n_ctx, 1, arena, &err);
+			if (m)
+				check(m, variant_case_name(c, *shape, arena), n++);
+			arena_rewind(arena, mark);
+		}
+	return n;
+}
+
+int block_cases_each(variant_case_check *check, const char *sizes, int n_ctx, struct arena *arena)
+{
+	static const char *const settings[] = {
+	        "norm=rms activation=swiglu position=none tied_head=true",
+	        "dropout=0.3 dropout_hidden=true dropout_embedding=true position=sinusoidal",
+	        "activation=gelu_new bias=false head_bias=true",
+	        "residual=parallel position=rope",
+	        "norm_place=post activation=relu",
+	        "token_input=one_hot head=mlp dropout=0.2",
+	};
+	const int n = sizeof(settings) / sizeof(*settings);
+	for (int i = 0; i < n; i++) {
+		const struct arena_mark mark = arena_mark(arena);
+		const char *text = arena_printf(arena, "%s %s", sizes, settings[i]);
+		check(build_variant(build_config("decoder", text, 5, n_ctx, arena), "mha", "", 1, arena), text, i);
+		arena_rewind(arena, mark);
+	}
+	return n;
+}

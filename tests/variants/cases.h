@@ -27,6 +27,13 @@ struct model *variant_case_model(const struct variant_case *c, const char *shape
 // "keyless {m1=2} in {n_head=4}": for messages.
 const char *variant_case_name(const struct variant_case *c, const char *shape, struct arena *arena);
 
+// Calls back with each of these models, one at a time, whose memory is given back after the call (what the callback
+// takes from the arena, too): cases in shapes that do not refuse them, the i-th of them; and shapes that differ outside
+// of attention, under settings of their common sizes ("n_layer=2 d_model=16 n_head=2"). Return how many there were.
+typedef void variant_case_check(struct model *m, const char *name, int i);
+int variant_cases_each(variant_case_check *check, int n_ctx, struct arena *arena);
+int block_cases_each(variant_case_check *check, const char *sizes, int n_ctx, struct arena *arena);
+
 #ifdef __cplusplus
 }
 #endif
