@@ -239,9 +239,10 @@ JOBS ?=
 MODEL ?=
 TOKENIZER ?=
 TEXT ?=
+SET ?=
 DEVICE ?=
 ifeq ($(filter $(E),$(experiments)),)
-experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= DEVICE=]: run an experiment, print its tables, draw its plots
+experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= SET= DEVICE=]: run an experiment, print its tables, draw its plots
 	@echo "experiment: $(if $(E),there is no experiments/$(E).yaml,which one? say E=name); there are:" >&2
 	@printf '  %s\n' $(or $(experiments),none) >&2
 	@exit 2
@@ -249,7 +250,8 @@ else
 experiment: build/kvlab
 	@build/kvlab run experiments/$(E).yaml $(if $(SCALE),--scale '$(SCALE)') $(if $(SEEDS),--seeds '$(SEEDS)') \
 		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') \
-		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(DEVICE),--device '$(DEVICE)')
+		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(SET),--set '$(SET)') \
+		$(if $(DEVICE),--device '$(DEVICE)')
 endif
 
 HUB ?=
