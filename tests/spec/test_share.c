@@ -10,7 +10,7 @@
 #include "harness/spec/spec.h"
 #include "tests/test.h"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 static char folder[] = "/tmp/kvlab_share_XXXXXX";
 static char path[sizeof(folder) + 16];
 
@@ -91,19 +91,7 @@ static void a_rank_is_of_the_heads_that_are_left(void **state UNUSED)
 	        key_of(llama, "name: gqa", "kv_share: 0.01", NULL), key_of(llama, "name: gqa", "n_kv_head: 1", NULL));
 }
 
-static int begin(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int end(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
