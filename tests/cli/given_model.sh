@@ -5,13 +5,8 @@
 mkdir plots
 cp "$TOP"/plots/*.gp plots
 ln -s "$TOP/experiments" experiments
-for model in gpt2 llama pythia qwen2; do
-	mkdir $model
-	cp "$TOP/tests/fixtures/families/$model"/* $model
-	cp "$TOP/tests/fixtures/tokenizers/letters.json" $model/tokenizer.json
-done
-awk 'BEGIN { srand(1); n = split("the cat sat on a mat dog ran to you go home", w, " ")
-	for (i = 0; i < 1600; i++) { for (j = 0; j < 9; j++) printf "%s ", w[int(rand() * n) + 1]; print "" } }' >text
+small_models gpt2 llama pythia qwen2
+simple_text 1600 >text
 # keys MODEL: of the points of a rank sweep on it.
 keys()
 {
