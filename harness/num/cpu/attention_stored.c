@@ -225,7 +225,7 @@ static void attention_stored(const struct exec *exec, struct strided_out out, st
 		struct workspace space = {.score = spaces + size * (size_t)cpu_thread()};
 		space.turned = space.score + n_score;
 		space.copy = space.turned + n_turned;
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(static) // one stretch a thread: what is fetched past a split's end is its own next
 		for (int task = 0; task < n_task; task++)
 			attend_split(&d, &space, task / d.n_split, task % d.n_split);
 #pragma omp for schedule(static)
