@@ -94,7 +94,7 @@ static void check_kernels(const struct row_kernels *kernels)
 					sum[i * d + c] += b, sum_size[i * d + c] += fabs(b);
 				}
 		kernels->dot[dtype](y.x, y.stride, x.x, x.stride, m, &rows);
-		kernels->sum[dtype](z.x, z.stride, weight.x, weight.stride, m, &rows);
+		kernels->sum[dtype](z.x, z.stride, (struct weights){weight.x, weight.stride, 1}, m, &rows);
 		assert_near(arena_printf(&rig.memory, "%s dot %s", kernels->name, dtype_name[dtype]), &y, dot, dot_size,
 		        ROUNDING);
 		// One chain over n rows.

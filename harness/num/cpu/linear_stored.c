@@ -62,7 +62,8 @@ static void transposed(const struct linear_stored *l, const struct row_kernels *
 	for (int from = 0; from < l->k; from += DTYPE_BLOCK) {
 		const int n = cpu_min(DTYPE_BLOCK, l->k - from);
 		const struct rows rows = rows_at(&dtype, l, copy, first_row(l, part, l->k) + from, n, l->n, 0);
-		kernels->sum[dtype](y, l->ldy, l->x + part * l->x_part + from, l->ldx, l->m, &rows);
+		const struct weights w = {l->x + part * l->x_part + from, l->ldx, 1};
+		kernels->sum[dtype](y, l->ldy, w, l->m, &rows);
 	}
 }
 

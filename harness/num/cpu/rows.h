@@ -19,22 +19,41 @@ struct rows {
 	ptrdiff_t ahead; // what lies so many bytes on is fetched from memory meanwhile; 0: nothing
 };
 
+// Weight j of vector i is at[i * to_vector + j * to_row].
+struct weights {
+	const real *at;
+	ptrdiff_t to_vector, to_row;
+};
+
+// Rows of a cache: parts that lie side by side belong to different heads.
+struct cached {
+	const unsigned char *at;
+	ptrdiff_t row_bytes, part_bytes;
+	int n_part, d; // numbers of a part
+};
+
 struct row_kernels {
 	const char *name;
 	// out (m, n) = x (m, d) rows^T
 	void (*dot[N_DTYPE])(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows);
 	// out (m, d) += w (m, n) rows
-	void (*sum[N_DTYPE])(real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct rows *rows);
+	void (*sum[N_DTYPE])(real *out, ptrdiff_t ldo, struct weights w, int m, const struct rows *rows);
+	// out (n_part, m) = x (n_part, m, d) times the parts of one row
+	void (*score[N_DTYPE])(real *out, const real *x, int m, const struct cached *row);
+	// out (n_part * m, d), its rows in whole vectors, += w (n, n_part * m) times the parts of n rows
+	void (*average[N_DTYPE])(
+	        real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct cached *rows, int n);
 	// out (n, d) = rows
 	void (*copy[N_DTYPE])(real *out, ptrdiff_t ldo, const struct rows *rows);
-	// The same with numbers from + i and from + pairs + i of each row turned by its rotor (n, 2, pairs): cosines,
-	// then sines. from, pairs and d are multiples of 8.
-	void (*copy_turned[N_DTYPE])(
-	        real *out, ptrdiff_t ldo, const struct rows *rows, int from, int pairs, const real *rotor);
+	// The same with numbers from + i and from + pairs + i of each row turned by its rotor (2, pairs), ldr numbers
+	// after the one before: cosines, then sines. from, pairs and d are multiples of 8.
+	void (*copy_turned[N_DTYPE])(real *out, ptrdiff_t ldo, const struct rows *rows, int from, int pairs,
+	        const real *rotor, ptrdiff_t ldr);
 };
 
 extern const struct row_kernels rows_portable;
-extern const struct row_kernels rows_avx2; // its kernels are NULL where the compiler does not know AVX2
+// Their kernels are NULL where the compiler does not make them.
+extern const struct row_kernels rows_avx2, rows_avx512;
 // What this processor runs.
 const struct row_kernels *rows_best(void);
 
