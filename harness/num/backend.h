@@ -140,8 +140,11 @@ struct graph_training {
 	int n_token, n_target;
 	double grad_scale;      // cross_entropy's
 	uint64_t dropout_shift; // is added to dropout's index
+	double lr, clip;        // of adam, and the norm above which gradients are scaled down to it (0: none)
+	long step;              // adam's
 	double *loss;           // (n_target), and
 	int *hit;               // its results: there when play_training returns
+	double *norm;           // of what sum_squares was given, or 0; may be NULL
 };
 // A step that was taken down once and is played again (CUDA graphs): nothing but the first tokens and positions differ.
 struct graph_slots {
@@ -154,9 +157,10 @@ struct graph_slots {
 	// room.
 	void (*play)(const struct exec *, struct graph *, const int *tokens, int n_token, int shift);
 	void (*release)(struct graph *);
-	// A recorded step of training (embed, forward, cross_entropy, backward, embed_backward with embed's own tokens)
-	// at its own positions. While it is taken down cross_entropy gives zeros; the optimiser is no part of it, since
-	// the host looks at the loss first. NULL: there is none.
+	// A recorded step of training (embed, forward, cross_entropy, backward, embed_backward with embed's own tokens,
+	// then or not sum_squares of the gradient and adam) at its own positions. While it is taken down cross_entropy
+	// and sum_squares give zeros. What the host cannot decide then is decided there: adam scales gradients as clip
+	// and the norm have it, and does nothing where a loss or the norm is not finite. NULL: there is none.
 	void (*play_training)(const struct exec *, struct graph *, const struct graph_training *);
 };
 

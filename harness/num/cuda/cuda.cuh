@@ -73,6 +73,20 @@ struct graph_targets {
 	int *hit;
 };
 int cuda_graph_targets(struct graph_targets *at, int n);
+int cuda_graph_losses(const double **loss); // where those of all targets so far will be, and how many
+
+// --- update.cu ------------------------------------------------------------------------------------------------------
+// What a graph's update asks for: its norm, and Adam with so many settings, whose rate and step come when it is played.
+enum { MOST_ADAMS = 4 };
+struct graph_update {
+	int has_norm, n_adam;
+	struct adam adam[MOST_ADAMS];
+};
+int cuda_update_start(struct err *err);
+void cuda_update_begin(void);
+struct graph_update cuda_update_end(void);
+void cuda_update_put(const struct graph_update *, const struct graph_training *); // before the graph
+double cuda_update_norm(const struct exec *, const struct graph_update *);        // after it; 0 without a norm
 
 // --- ranks_nccl.cu, or ranks_none.cu --------------------------------------------------------------------------------
 // *ranks NULL: this process trains alone.
