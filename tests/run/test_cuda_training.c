@@ -177,8 +177,8 @@ static void hold_together(const double *cpu, const double *got, double a_step, c
 
 static void test_loss_curves(void **state UNUSED)
 {
-	static const char *const variants[] = {"mha", "thin_keys d_select=4"};
-	for (int i = rig.is_emulated; i < 2; i++) {
+	static const char *const variants[] = {"mha", "thin_keys d_select=4", "shared_kv plus=true m=6"};
+	for (int i = rig.is_emulated; i < 3; i++) {
 		const struct setup *setup = build_setup("decoder n_layer=2 d_model=16 n_head=2 d_ff=32 dropout=0.1",
 		        variants[i], "copy_back length=13 n_symbol=4 lag=3", "", &rig.host.memory);
 		double cpu[STEPS], exact[STEPS], again[STEPS], rounded[STEPS];

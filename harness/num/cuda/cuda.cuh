@@ -122,8 +122,10 @@ void cuda_store_rows(const struct exec *, const struct stored *to, struct stride
 void cuda_read_rows(const struct exec *, struct strided_out out, const struct stored *from, int B, int position, int n,
         int S, int at, int d);
 void cuda_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
-void cuda_map_bias(
-        const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut);
+void cuda_map_bias(const struct exec *, real *bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b,
+        int n_map, int m, int S, int cut);
+void cuda_map_bias_backward(const struct exec *, real *dw, ptrdiff_t ldw, const real *dbias, ptrdiff_t ldbias,
+        int n_map, int m, int S, int cut);
 void cuda_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
         const int *targets, int m, int n, double grad_scale);
 double cuda_sum_squares(const struct exec *, const real *x, long n);
