@@ -202,6 +202,11 @@ const struct option *option_find(const struct option *table, const char *key)
 	return NULL;
 }
 
+static int is_word(const char *text, int n, const char *word)
+{
+	return strlen(word) == (size_t)n && !memcmp(text, word, (size_t)n);
+}
+
 void option_print(FILE *out, const struct option *option, const void *config)
 {
 	const void *field = (const char *)config + option->offset;
@@ -221,7 +226,9 @@ void option_print(FILE *out, const struct option *option, const void *config)
 		const char *choice = option->choices;
 		for (int i = *(const int *)field; i > 0; i--)
 			choice += strcspn(choice, "|") + 1;
-		fprintf(out, "\"%.*s\"", (int)strcspn(choice, "|"), choice);
+		const int n = (int)strcspn(choice, "|"),
+		          is_truth = is_word(choice, n, "true") || is_word(choice, n, "false");
+		fprintf(out, is_truth ? "%.*s" : "\"%.*s\"", n, choice);
 		return;
 	}
 	case OPTION_TEXT:
