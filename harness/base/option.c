@@ -211,6 +211,11 @@ static const char *chosen(const struct option *option, int i)
 	return choice;
 }
 
+static int is_word(const char *text, int n, const char *word)
+{
+	return strlen(word) == (size_t)n && !memcmp(text, word, (size_t)n);
+}
+
 void option_print(FILE *out, const struct option *option, const void *config)
 {
 	const void *field = (const char *)config + option->offset;
@@ -228,7 +233,9 @@ void option_print(FILE *out, const struct option *option, const void *config)
 		return;
 	case OPTION_CHOICE: {
 		const char *choice = chosen(option, *(const int *)field);
-		fprintf(out, "\"%.*s\"", (int)strcspn(choice, "|"), choice);
+		const int n = (int)strcspn(choice, "|"),
+		          is_truth = is_word(choice, n, "true") || is_word(choice, n, "false");
+		fprintf(out, is_truth ? "%.*s" : "\"%.*s\"", n, choice);
 		return;
 	}
 	case OPTION_TEXT:

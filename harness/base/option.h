@@ -50,7 +50,8 @@ int option_set(const struct option *table, void *config, const char *key, const 
 // The row with that key, or NULL.
 const struct option *option_find(const struct option *table, const char *key);
 // Writes the value as canonical JSON text: integers in decimal, reals as the shortest text that reads back to
-// the same double, booleans, choices and texts as strings.
+// the same double, booleans, choices and texts as strings (a choice that is a truth value as one: an option that was a
+// boolean can get a third value).
 void option_print(FILE *out, const struct option *option, const void *config);
 // The value as a spec would spell it, without quotes; memory of the arena.
 char *option_text(const struct option *option, const void *config, struct arena *arena);

@@ -74,15 +74,19 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 	for (int i = 0; i < spec->n_skip; i++)
 		if (strlen(spec->skip[i].label) > widest)
 			widest = strlen(spec->skip[i].label);
-	int width = (int)widest, has_tails = 0;
-	for (int i = 0; i < spec->n_point; i++)
+	int width = (int)widest, has_tails = 0, has_recompute = 0;
+	for (int i = 0; i < spec->n_point; i++) {
 		has_tails |= bytes_per_sequence(&spec->point[i]) > 0;
+		has_recompute |= plan->cost[i].recomputes;
+	}
 	printf("%-*s  %12s  %13s", width, "point", "parameters", "cache B/token");
 	if (has_tails)
 		printf("  %16s", "cache B/sequence");
 	printf("  %10s  %10s  %13s", "FLOPs/run", "memory", "time/run");
 	if (plan->device_bytes > 0)
 		printf("  %13s", "device memory");
+	if (has_recompute)
+		printf("  %-9s", "recompute");
 	if (spec->match_metric)
 		printf("  %-30s", spec->match_metric);
 	printf("%s\n", with_keys ? "  key" : "");
@@ -101,6 +105,8 @@ static void print_points(const struct spec *spec, const struct plan *plan, int w
 		        cost->device_bytes > 0 ? "?" : duration(time, seconds));
 		if (plan->device_bytes > 0)
 			printf("  %13s", scaled(memory, cost->device_bytes, 1024, "B"));
+		if (has_recompute)
+			printf("  %-9s", cost->recomputes ? "true" : "false");
 		if (spec->match_metric)
 			printf("  %-30s", matched(match, &spec->point[i]));
 		printf("%s%s\n", with_keys ? "  " : "", with_keys ? spec->point[i].key : "");

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "harness/model/cache.h"
+
 // --- rows of params() ------------------------------------------------------------------------------------------
 
 struct param_shape attn_weight(const char *name, int out, int in)
@@ -210,7 +212,9 @@ struct tensor *attn_map_apply(struct attn *a, const struct attn_map *map, int at
 	struct tensor *w = a->param[at], *b = a->param[at + 1];
 	const int S = attn_q_position(a) - a->q_from + a->x->T;
 	*q = op_map_gain(a->tape, *q, w, a->dims->n_head);
-	return op_map_bias(a->tape, w, b, S, (enum map_cut)map->cut);
+	const int room =
+	        a->cache && a->tape->is_decoding ? a->cache->cache->capacity : S; // steps of a cache have one shape
+	return op_map_bias(a->tape, w, b, S, room, (enum map_cut)map->cut);
 }
 
 // --- chains of maps --------------------------------------------------------------------------------------------

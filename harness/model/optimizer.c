@@ -78,6 +78,8 @@ double optimizer_step(
 	if (ranks)
 		ranks->reduce(exec, model->dx, o->n_moment);
 	const double norm = c->clip > 0 ? norm_of_gradient(o, model, exec, backend) : 0;
+	if (!isfinite(norm))
+		return norm;
 	struct adam adam = {.lr = optimizer_lr(c, step),
 	        .beta1 = c->beta1,
 	        .beta2 = c->beta2,

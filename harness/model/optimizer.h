@@ -38,7 +38,8 @@ int optimizer_check_ranks(const struct model *model, const struct rank_slots *ra
 // COSINE_PRODUCT time begins at 0, so that the first step of a warm-up changes nothing (as in the papers' code).
 double optimizer_lr(const struct optimizer_config *config, long step);
 // One update from model->dx; with ranks, from all ranks' (their sum). Returns the global norm of the gradient before
-// clipping; 0 without clipping, which would read all gradients once more for it.
+// clipping; 0 without clipping, which would read all gradients once more for it. A norm that is not finite updates
+// nothing. It may be taken down as part of a step (backend.h: play_training), but with ranks.
 double optimizer_step(
         struct optimizer *o, struct model *model, long step, const struct exec *exec, const struct backend *backend);
 

@@ -140,8 +140,11 @@ struct graph_training {
 	int n_token, n_target;
 	double grad_scale;      // cross_entropy's
 	uint64_t dropout_shift; // is added to dropout's index
+	double lr, clip;        // of adam, and the norm above which gradients are scaled down to it (0: none)
+	long step;              // adam's
 	double *loss;           // (n_target), and
 	int *hit;               // its results: there when play_training returns
+	double *norm;           // of what sum_squares was given, or 0; may be NULL
 };
 // A step that was taken down once and is played again (CUDA graphs): nothing but the first tokens and positions differ.
 struct graph_slots {
@@ -150,13 +153,14 @@ struct graph_slots {
 	// NULL, with the sentence, where something asked for cannot be taken down.
 	struct graph *(*end)(const struct exec *, struct err *err);
 	// Runs it with these tokens in place of those that embed was given, every position `shift` higher than when it
-	// was taken down: embed's and rope's first, attention's S and q_position, store_rows' first. The cache has
-	// room.
+	// was taken down: embed's and rope's first, attention's S and q_position, store_rows' first, map_bias's S. The
+	// cache has room.
 	void (*play)(const struct exec *, struct graph *, const int *tokens, int n_token, int shift);
 	void (*release)(struct graph *);
-	// A recorded step of training (embed, forward, cross_entropy, backward, embed_backward with embed's own tokens)
-	// at its own positions. While it is taken down cross_entropy gives zeros; the optimiser is no part of it, since
-	// the host looks at the loss first. NULL: there is none.
+	// A recorded step of training (embed, forward, cross_entropy, backward, embed_backward with embed's own tokens,
+	// then or not sum_squares of the gradient and adam) at its own positions. While it is taken down cross_entropy
+	// and sum_squares give zeros. What the host cannot decide then is decided there: adam scales gradients as clip
+	// and the norm have it, and does nothing where a loss or the norm is not finite. NULL: there is none.
 	void (*play_training)(const struct exec *, struct graph *, const struct graph_training *);
 };
 
@@ -262,10 +266,13 @@ struct backend {
 	void (*read_rows)(const struct exec *, struct strided_out out, const struct stored *from, int B, int position,
 	        int n, int S, int at, int d);
 	// The 2D map (op.h) of w (n_map, m): gain (n_map) = the sum of its row; bias (n_map, S) = b + what w's numbers
-	// for the key's position make of it.
+	// for the key's position make of it. Backward adds bias's gradient times E to these numbers of dw
+	// (position_map.h).
 	void (*map_gain)(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
-	void (*map_bias)(const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m,
-	        int S, int cut); // enum map_cut
+	void (*map_bias)(const struct exec *, real *bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b,
+	        int n_map, int m, int S, int cut); // enum map_cut
+	void (*map_bias_backward)(const struct exec *, real *dw, ptrdiff_t ldw, const real *dbias, ptrdiff_t ldbias,
+	        int n_map, int m, int S, int cut);
 
 	// Per row of logits (m, n): loss[i] = -log softmax(target), hit[i] = argmax is target; targets below 0 are left
 	// out. dlogits (m, n), if not NULL, = (softmax - one hot) * grad_scale, 0 in rows left out; it may be logits.

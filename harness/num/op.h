@@ -78,8 +78,9 @@ struct tensor *op_columns(struct tape *tape, struct tensor *x, int n, const int 
 // w (n_map, m), b (1, n_map) or NULL; n_map is 1 (all heads share the map) or n_head.
 // q (B, T, C) with head h times sum(w_h).
 struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w, int n_head);
-// (1, n_map, S): sum over the key's numbers of P of w_c e_c(j), plus b.
-struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, enum map_cut cut);
+// (1, n_map, S): sum over the key's numbers of P of w_c e_c(j), plus b. `room` (at least S) is how far apart its rows
+// lie: one room for all steps of a cache makes them steps of the same shape, that can be played again.
+struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, int room, enum map_cut cut);
 
 // run(tape, x, args), of which only the result is kept: backward runs it again, with the same bits (activation
 // recomputation). The result is a packed tensor of run's own, not the first that it makes; what run reads beside x is

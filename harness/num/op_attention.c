@@ -123,6 +123,9 @@ struct tensor *op_attention_biased(struct tape *tape, struct tensor *q, struct t
 	if (tape->mode == TAPE_COUNT) {
 		count(tape, &shape, key_bias, -1);
 		op_saved(tape, n_lse);
+		// Backward: a number a query row and head, and the bias's gradient of each sequence and head.
+		op_count_scratch(tape, 0, 0, 0,
+		        op_bytes(n_lse + (op_has_gradient(key_bias) ? (double)q->B * shape.n_head * shape.S : 0)));
 		return out;
 	}
 	struct attention *a = op_record(tape, out, attention_backward, sizeof(*a));

@@ -14,19 +14,6 @@ struct map_gain {
 	int n_head;
 };
 
-// (n) of them where slots can read them: on scratch.
-static const real *ones_of(struct tape *tape, const struct exec *exec, int n)
-{
-	const struct arena_mark mark = arena_mark(tape->step);
-	real *ones = arena_alloc(tape->scratch, (size_t)n * sizeof(*ones)),
-	     *here = arena_alloc(tape->step, (size_t)n * sizeof(*here));
-	for (int i = 0; i < n; i++)
-		here[i] = 1;
-	tape->backend->upload(exec, ones, here, (size_t)n * sizeof(*ones));
-	arena_rewind(tape->step, mark);
-	return ones;
-}
-
 static void map_gain_backward(struct tape *tape, void *args)
 {
 	const struct map_gain *a = args;
@@ -37,14 +24,12 @@ static void map_gain_backward(struct tape *tape, void *args)
 	if (w->dx) {
 		const struct arena_mark mark = arena_mark(tape->scratch);
 		real *dot = arena_alloc(tape->scratch, (size_t)a->n_head * sizeof(real));
-		const real *ones = ones_of(tape, &exec, w->C);
 		tape->backend->dot_heads(&exec, dot, op_values(q), op_gradient(a->out), q->B, q->T, q->C, a->n_head);
 		if (!op_gradient_take(w))
 			tensor_clear_gradient(tape, w);
 		for (int h = 0; h < a->n_head; h++) {
 			real *row = w->dx + h * w->T / a->n_head * w->t_stride;
-			tape->backend->scale_heads(&exec, (struct strided_out){row, w->C, w->C, 1},
-			        (struct strided){ones, w->C, w->C}, 1, 1, w->C, 1, dot + h, 0);
+			tape->backend->copy(&exec, row, 1, dot + h, 0, w->C, 1, 1); // one number to each
 		}
 		arena_rewind(tape->scratch, mark);
 	}
@@ -80,20 +65,8 @@ struct tensor *op_map_gain(struct tape *tape, struct tensor *q, struct tensor *w
 
 struct map_bias {
 	struct tensor *w, *b, *out;
-	struct map_keys keys;
+	int cut; // enum map_cut
 };
-
-// E (S, n_key), made once more: on scratch.
-static const real *positions_of(struct tape *tape, const struct exec *exec, const struct map_keys *keys, int S)
-{
-	const struct arena_mark mark = arena_mark(tape->step);
-	const size_t bytes = (size_t)S * (size_t)keys->n * sizeof(real);
-	real *there = arena_alloc(tape->scratch, bytes), *here = arena_alloc(tape->step, bytes);
-	map_keys_fill(here, keys, S);
-	tape->backend->upload(exec, there, here, bytes);
-	arena_rewind(tape->step, mark);
-	return there;
-}
 
 static void map_bias_backward(struct tape *tape, void *args)
 {
@@ -106,19 +79,8 @@ static void map_bias_backward(struct tape *tape, void *args)
 	if (w->dx) {
 		if (!op_gradient_take(w)) // the query's numbers have no gradient from here
 			tensor_clear_gradient(tape, w);
-		const struct gemm gemm = {.form = GEMM_NN,
-		        .m = w->T,
-		        .n = a->keys.n,
-		        .k = out->C,
-		        .a = out->dx,
-		        .lda = out->t_stride,
-		        .b = positions_of(tape, &exec, &a->keys, out->C),
-		        .ldb = a->keys.n,
-		        .c = w->dx + a->keys.from,
-		        .ldc = w->t_stride,
-		        .accumulate = 1};
-		if (a->keys.n)
-			tape->backend->gemm(&exec, &gemm);
+		tape->backend->map_bias_backward(
+		        &exec, w->dx, w->t_stride, out->dx, out->t_stride, w->T, w->C, out->C, a->cut);
 	}
 	if (b && b->dx) { // the sum of a row, as the gain is one
 		real *sum = arena_alloc(tape->scratch, (size_t)w->T * sizeof(*sum));
@@ -130,25 +92,27 @@ static void map_bias_backward(struct tape *tape, void *args)
 	arena_rewind(tape->scratch, mark);
 }
 
-struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, enum map_cut kind)
+struct tensor *op_map_bias(struct tape *tape, struct tensor *w, struct tensor *b, int S, int room, enum map_cut cut)
 {
-	const struct map_keys keys = map_keys_of(kind, w->C);
-	if (w->B != 1 || w->C < 1 || (b && (b->T != 1 || b->C != w->T)))
-		BUG("map_bias: weights (%d, %d, %d)", w->B, w->T, w->C);
+	const struct map_keys keys = map_keys_of(cut, w->C);
+	if (w->B != 1 || w->C < 1 || (b && (b->T != 1 || b->C != w->T)) || room < S)
+		BUG("map_bias: weights (%d, %d, %d), room for %d of %d positions", w->B, w->T, w->C, room, S);
 	w = op_reals(tape, w);
-	struct tensor *out = tensor_new_if(tape, 1, w->T, S, op_has_gradient(w) || op_has_gradient(b));
+	struct tensor *out = tensor_new_if(tape, 1, w->T, room, op_has_gradient(w) || op_has_gradient(b));
 	const double macs = (double)w->T * S * keys.n, n_out = (double)w->T * S, n_b = b ? w->T : 0;
 	if (tape->mode == TAPE_COUNT) {
 		// The sinusoid is not counted: it is fixed.
 		const double n_e = (double)S * keys.n, n_w = (double)w->T * keys.n, sums = b ? n_out : 0;
 		tape_count(tape, (struct tally){2 * macs + sums, op_bytes(n_e + n_w + n_b), op_bytes(n_out), macs},
 		        (struct tally){2 * macs + sums, op_bytes(n_out + n_e), op_bytes(n_w + n_b), macs});
-		return out;
+		return tensor_columns(tape, out, 0, S);
 	}
 	const struct exec exec = op_exec(tape);
-	tape->backend->map_bias(&exec, out->x, w->x, w->t_stride, b ? b->x : NULL, w->T, w->C, S, (int)kind);
+	tape->backend->map_bias(
+	        &exec, out->x, out->t_stride, w->x, w->t_stride, b ? b->x : NULL, w->T, w->C, S, (int)cut);
+	out = tensor_columns(tape, out, 0, S);
 	struct map_bias *record = op_record(tape, out, map_bias_backward, sizeof(*record));
 	if (record)
-		*record = (struct map_bias){w, b, out, keys};
+		*record = (struct map_bias){w, b, out, (int)cut};
 	return out;
 }

@@ -159,9 +159,9 @@ static int train(struct training *t, struct err *err)
 }
 
 // As place_open wants it: what training takes at least.
-static double bytes_of(const struct setup *plain, const struct base_config *c, const struct place *place)
+static double bytes_of(const struct setup *plain, const struct base_config *c, int recomputes)
 {
-	const struct step_cost step = trainer_count(plain, c->batch, place->recompute);
+	const struct step_cost step = trainer_count(plain, c->batch, recomputes);
 	return 4.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes + step.scratch_bytes;
 }
 
@@ -191,11 +191,13 @@ static int train_and_save(const struct setup *plain, const struct base_config *c
 	        .steps = c->steps};
 	struct training t = {.config = c, .log = log};
 	char beside[3 * PATH_TEXT];
-	const struct backend *backend = place_open(place, bytes_of(plain, c, place), err);
+	const struct place_bytes need = {bytes_of(plain, c, 0), bytes_of(plain, c, 1)};
+	int recomputes;
+	const struct backend *backend = place_open(place, &need, &recomputes, err);
 	if (!backend || trainer_init_on(&t.trainer, backend, plain, &optimizer, c->batch, (uint64_t)c->seed, n_thread,
 	                        NULL, NULL, err))
 		return -1;
-	t.trainer.model.recomputes = place->recompute;
+	t.trainer.model.recomputes = recomputes;
 	run_log_init(&t.none);
 	snprintf(t.checkpoint, sizeof(t.checkpoint), "%s.checkpoint", path);
 	snprintf(t.identity, sizeof(t.identity), "%s/%.32s", key, log->build);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "harness/run/place.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,27 +33,48 @@ static const struct device_look *look_at(const char *device, struct err *err)
 	return &look;
 }
 
-int place_admit(const struct place *place, double bytes, double recomputed, struct err *err)
+static int choose(const struct place *place, const struct place_bytes *need, double available)
 {
-	if (!place_is_apart(place))
-		return 0;
+	return place->recompute == RECOMPUTE_AUTO ? need->kept > available : place->recompute == RECOMPUTE_YES;
+}
+
+// Of the device's memory; infinite where nobody knows.
+static double available_at(const struct place *place)
+{
 	struct err absent = {0};
-	const struct device_look *look = look_at(place->device, &absent);
-	if (!look || look->available < 0 || bytes <= look->available)
+	const struct device_look *look = place_is_apart(place) ? look_at(place->device, &absent) : NULL;
+	return look && look->available >= 0 ? look->available : INFINITY;
+}
+
+int place_recomputes(const struct place *place, const struct place_bytes *need)
+{
+	return choose(place, need, place->recompute == RECOMPUTE_AUTO ? available_at(place) : INFINITY);
+}
+
+int place_admit(const struct place *place, const struct place_bytes *need, struct err *err)
+{
+	const double available = available_at(place);
+	const int recomputes = choose(place, need, available);
+	const double bytes = place_needs(need, recomputes);
+	if (bytes <= available)
 		return 0;
-	if (!place->recompute && recomputed <= look->available)
+	if (!recomputes && need->again <= available)
 		return err_set(err,
 		        "needs %.2f GiB of the memory of device '%s', which has %.2f GiB free (recompute: true takes "
 		        "%.2f)",
-		        bytes / gib, place->device, look->available / gib, recomputed / gib);
+		        bytes / gib, place->device, available / gib, need->again / gib);
 	return err_set(err, "needs %.2f GiB of the memory of device '%s', which has %.2f GiB free (a smaller batch%s)",
-	        bytes / gib, place->device, look->available / gib, place->recompute ? "" : ", and recompute: true");
+	        bytes / gib, place->device, available / gib, recomputes ? "" : ", and recompute: true");
 }
 
-const struct backend *place_open(const struct place *place, double bytes, struct err *err)
+const struct backend *place_open(
+        const struct place *place, const struct place_bytes *need, int *recomputes, struct err *err)
 {
 	const struct backend *backend = device_open(place->device, place->precision == PRECISION_F32, err);
-	if (!backend || (backend->memory && device_check_memory(backend, bytes, err)))
+	if (!backend)
+		return NULL;
+	*recomputes = choose(place, need, backend->memory ? backend->memory->available() : INFINITY);
+	if (backend->memory && device_check_memory(backend, place_needs(need, *recomputes), err))
 		return NULL;
 	return backend;
 }

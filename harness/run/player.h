@@ -3,7 +3,7 @@
 // asked for at a cache and played from then on: what launching its kernels one by one costs is paid once.
 //
 // A step is played at later positions than those it was taken down at if its tensors have the same shapes at every
-// depth. Where they have not (cached rows that are read as reals, a bias per key), it is played only at the depth at
+// depth. Where they have not (cached rows that are read as reals), it is played only at the depth at
 // which it was taken down; where the host reads what was computed, never.
 #ifndef KVLAB_RUN_PLAYER_H
 #define KVLAB_RUN_PLAYER_H

@@ -19,6 +19,7 @@ struct run_log; // harness/run/run.h: where metrics, progress and checkpoints go
 struct cost {
 	double n_param, flops, memory_bytes, cache_bytes_per_token;
 	double device_bytes; // of the memory of the device, where that is not this machine's
+	int recomputes;      // blocks run again in backward, which device_bytes and flops know
 	int is_counted;      // the FLOPs are those of what is counted, and nobody executes them
 	double seconds;      // what a run takes at most beside those FLOPs (a measurement's time limit)
 };

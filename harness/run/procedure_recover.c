@@ -76,7 +76,9 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct task_shape shape = setup->task->shape(setup->task_config);
 	struct setup made = *setup;
 	made.model = &model;
-	const struct step_cost step = trainer_count(&made, c->batch, c->place.recompute);
+	const struct place_bytes need = recovery_bytes(setup, c);
+	cost->recomputes = place_recomputes(&c->place, &need);
+	const struct step_cost step = trainer_count(&made, c->batch, cost->recomputes);
 	const double sequence = step.forward.flops / c->batch;
 	int n_curve = 1;
 	for (long s = 1; s <= c->steps; s += s / 2 + 1)
@@ -88,7 +90,7 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	        c->steps * (step.forward.flops + step.backward.flops) +
 	        sequence * (c->n_calibration + 4.0 * c->n_test + (c->steps ? n_curve * (double)c->n_validation : 0));
 	// On a device the base, what it becomes and checkpoints stay here.
-	const double bytes = recovery_bytes(setup, c, c->place.recompute);
+	const double bytes = place_needs(&need, cost->recomputes);
 	cost->device_bytes = place_is_apart(&c->place) ? bytes : 0;
 	cost->memory_bytes = place_is_apart(&c->place) ? 9.0 * step.n_param * sizeof(real) : bytes;
 	cost->cache_bytes_per_token =
@@ -99,9 +101,8 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 static int admit(const struct setup *setup, struct err *err)
 {
 	const struct recovery_config *c = setup->procedure_config;
-	if (!place_is_apart(&c->place))
-		return 0;
-	return place_admit(&c->place, recovery_bytes(setup, c, c->place.recompute), recovery_bytes(setup, c, 1), err);
+	const struct place_bytes need = recovery_bytes(setup, c);
+	return place_admit(&c->place, &need, err);
 }
 
 static int run(const struct setup *setup, uint64_t seed, int n_thread, struct run_log *log, struct err *err)

@@ -129,12 +129,16 @@ static double memory_of(const struct setup *setup, int recomputes)
 	return place_is_apart(&c->place) ? bytes + step.scratch_bytes : bytes;
 }
 
+static struct place_bytes needs_of(const struct setup *setup)
+{
+	return (struct place_bytes){memory_of(setup, 0), memory_of(setup, 1)};
+}
+
 static int admit(const struct setup *setup, struct err *err)
 {
 	const struct train *c = setup->procedure_config;
-	if (!place_is_apart(&c->place))
-		return 0;
-	return place_admit(&c->place, memory_of(setup, c->place.recompute), memory_of(setup, 1), err);
+	const struct place_bytes need = needs_of(setup);
+	return place_admit(&c->place, &need, err);
 }
 
 static int estimate(const struct setup *setup, struct cost *cost, struct err *err)
@@ -144,8 +148,10 @@ static int estimate(const struct setup *setup, struct cost *cost, struct err *er
 	const struct attn_dims dims = model_attn_dims(setup->model);
 	const struct task_shape shape = setup->task->shape(setup->task_config);
 	const int has_slices = shape.n_slice > 1;
-	struct step_cost step = trainer_count(setup, c->batch, c->place.recompute);
-	const double bytes = memory_of(setup, c->place.recompute);
+	const struct place_bytes need = needs_of(setup);
+	cost->recomputes = place_recomputes(&c->place, &need);
+	const struct step_cost step = trainer_count(setup, c->batch, cost->recomputes);
+	const double bytes = place_needs(&need, cost->recomputes);
 	cost->n_param = (double)step.n_param;
 	cost->flops = c->steps * (step.forward.flops + step.backward.flops) +
 	              n_evaluation(c, has_slices) * step.forward.flops / c->batch;
@@ -317,7 +323,8 @@ static void report(struct training *t, const struct setup *setup, int diverged)
 	run_log_metric(log, "flops", "count", -1, flops * (double)s->step);
 	if (place_is_apart(&c->place)) {
 		run_log_metric(log, "allocated_bytes", "device", -1, trainer_allocated(&t->trainer));
-		run_log_metric(log, "planned_bytes", "device", -1, memory_of(setup, c->place.recompute));
+		run_log_metric(log, "planned_bytes", "device", -1, memory_of(setup, t->trainer.model.recomputes));
+		run_log_metric(log, "recompute", "device", -1, t->trainer.model.recomputes);
 	}
 	const struct attn_dims dims = model_attn_dims(setup->model);
 	run_log_metric(log, "cache_bytes_per_token", "count", -1,
@@ -338,11 +345,13 @@ static int run(const struct setup *setup, uint64_t seed, int n_thread, struct ru
 	        .warmup = c->warmup,
 	        .steps = c->steps};
 	struct training t = {.config = c, .log = log};
-	const struct backend *backend = place_open(&c->place, memory_of(setup, c->place.recompute), err);
+	const struct place_bytes need = needs_of(setup);
+	int recomputes;
+	const struct backend *backend = place_open(&c->place, &need, &recomputes, err);
 	if (!backend ||
 	        trainer_init_on(&t.trainer, backend, setup, &optimizer, c->batch, seed, n_thread, NULL, NULL, err))
 		return -1;
-	t.trainer.model.recomputes = c->place.recompute;
+	t.trainer.model.recomputes = recomputes;
 	t.trainer.data = data_of(setup);
 	t.best = arena_alloc(trainer_memory(&t.trainer), (size_t)t.trainer.model.n_padded * sizeof(real));
 	model_clear(&t.trainer.model, t.best, t.trainer.model.n_padded);

@@ -71,7 +71,7 @@ int recovery_check(const struct setup *setup, const struct recovery_config *c, s
 	return 0;
 }
 
-double recovery_bytes(const struct setup *setup, const struct recovery_config *c, int recomputes)
+static double memory_of(const struct setup *setup, const struct recovery_config *c, int recomputes)
 {
 	struct model_config model = model_convert_config(setup->model, &c->how);
 	struct setup made = *setup;
@@ -82,6 +82,11 @@ double recovery_bytes(const struct setup *setup, const struct recovery_config *c
 	const double bytes =
 	        (c->steps ? 6.0 : 2.0) * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
 	return place_is_apart(&c->place) ? bytes + step.scratch_bytes : bytes;
+}
+
+struct place_bytes recovery_bytes(const struct setup *setup, const struct recovery_config *c)
+{
+	return (struct place_bytes){memory_of(setup, c, 0), memory_of(setup, c, 1)};
 }
 
 // --- running ---------------------------------------------------------------------------------------------------------
@@ -97,7 +102,7 @@ struct work {
 	struct task_shape shape;
 	int *test, *calibration; // running ids: n_test T + 1 of the test part, n_calibration T of the training part
 	long n_test, n_calibration;
-	int n_thread;
+	int n_thread, recomputes;
 	struct arena memory, apart; // apart: of the backend's memory
 	struct err *err;
 };
@@ -334,7 +339,7 @@ static int tune(struct work *r, struct tuning *t, const struct model *start)
 	if (trainer_init_on(&t->trainer, r->backend, &setup, &optimizer, c->batch, r->recovery->seed, r->n_thread,
 	            start, *c->train_only ? c->train_only : NULL, r->err))
 		return -1;
-	t->trainer.model.recomputes = c->place.recompute;
+	t->trainer.model.recomputes = r->recomputes;
 	t->trainer.data.n_train = c->n_train;
 	const int status = begin(t, r) ? -1 : steps(t, r);
 	if (status < 0 || status == 2)
@@ -370,6 +375,8 @@ static int tune_and_measure(struct work *r, const struct model *converted, struc
 		start = &dense;
 	}
 	int status = tune(r, &t, start);
+	if (is_apart(r))
+		run_log_metric(r->log, "recompute", "device", -1, r->recomputes);
 	if (status == 2 || status < 0)
 		return status;
 	if (status == 0 && r->config->rank_kept) {
@@ -415,8 +422,9 @@ int recovery_run(const struct recovery *recovery, struct err *err)
 {
 	const struct recovery_config *c = recovery->config;
 	const struct task *task = recovery->setup->task;
-	const struct backend *backend =
-	        place_open(&c->place, recovery_bytes(recovery->setup, c, c->place.recompute), err);
+	const struct place_bytes need = recovery_bytes(recovery->setup, c);
+	int recomputes;
+	const struct backend *backend = place_open(&c->place, &need, &recomputes, err);
 	if (!backend)
 		return -1;
 	if (backend->ranks)
@@ -428,6 +436,7 @@ int recovery_run(const struct recovery *recovery, struct err *err)
 	        .log = recovery->log,
 	        .base = recovery->base,
 	        .n_thread = recovery->n_thread,
+	        .recomputes = recomputes,
 	        .err = err};
 	arena_init(&r.memory, 1 << 20);
 	if (task) {

@@ -58,7 +58,7 @@ int recovery_resolve(struct setup *setup, struct recovery_config *config, struct
 // 0, or -1 with the sentence why this cannot be done; the base itself is not looked at.
 int recovery_check(const struct setup *setup, const struct recovery_config *config, struct err *err);
 // Bytes of whatever memory it is measured and tuned in, at its peak.
-double recovery_bytes(const struct setup *setup, const struct recovery_config *config, int recomputes);
+struct place_bytes recovery_bytes(const struct setup *setup, const struct recovery_config *config);
 // 0 done, 1 tuning diverged (nothing is kept), 2 stopped as log->tick asked, with a checkpoint, -1 failed.
 int recovery_run(const struct recovery *recovery, struct err *err);
 

@@ -181,8 +181,11 @@ static void take_down(struct trainer *t, long step)
 	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
 	const size_t n_target = (size_t)t->batch * (size_t)t->shape.n_target;
 	struct err err = {0};
+	p->is_whole = !t->tape.backend->ranks;
 	slots->begin(&exec);
 	gradients(t);
+	if (p->is_whole)
+		optimizer_step(&t->optimizer, &t->model, step, &exec, t->tape.backend);
 	p->graph = slots->end(&exec, &err);
 	p->is_refused = !p->graph;
 	p->taken_at = step;
@@ -194,7 +197,7 @@ static void take_down(struct trainer *t, long step)
 	p->hit = arena_alloc(&t->run, n_target * sizeof(*p->hit));
 }
 
-static struct loss play(struct trainer *t, long step)
+static struct loss play(struct trainer *t, long step, double *norm)
 {
 	struct played_step *p = &t->played;
 	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
@@ -207,8 +210,12 @@ static struct loss play(struct trainer *t, long step)
 	        .n_target = m,
 	        .grad_scale = n ? 1.0 / (double)n : 0,
 	        .dropout_shift = op_dropout_index(step, 0) - op_dropout_index(p->taken_at, 0),
+	        .lr = optimizer_lr(&t->optimizer.config, step),
+	        .clip = t->optimizer.config.clip,
+	        .step = step,
 	        .loss = p->loss,
-	        .hit = p->hit};
+	        .hit = p->hit,
+	        .norm = norm};
 	t->tape.backend->graph->play_training(&exec, p->graph, &what);
 	return loss_of_rows(p->loss, p->hit, t->targets, m);
 }
@@ -244,32 +251,33 @@ static long count_targets(struct trainer *t)
 	return (long)n;
 }
 
-struct loss trainer_gradients(struct trainer *t, long step)
+static struct loss loss_over_ranks(struct trainer *t, struct loss loss)
 {
-	struct played_step *p = &t->played;
-	const struct graph_slots *slots = t->tape.backend->graph;
-	draw_batch(t, RNG_TRAIN, ((step - 1) * t->n_rank + t->rank) * t->batch, 1, t->batch);
-	t->tape.dropout_step = (unsigned long long)step;
-	t->tape.n_target = count_targets(t);
-	if (slots && slots->play_training && !p->is_refused && p->n_step++ == 1)
-		take_down(t, step);
-	struct loss loss = p->graph ? play(t, step) : gradients(t);
-	if (t->n_rank > 1) {
-		double sum[] = {loss.mean * (double)loss.n, (double)loss.hits};
-		sum_over_ranks(t, sum, 2);
-		loss = (struct loss){sum[0] / (double)t->tape.n_target, t->tape.n_target, (long)sum[1]};
-	}
-	t->tape.n_target = 0; // evaluations are of this rank alone
-	return loss;
+	double sum[] = {loss.mean * (double)loss.n, (double)loss.hits};
+	if (t->n_rank == 1)
+		return loss;
+	sum_over_ranks(t, sum, 2);
+	return (struct loss){sum[0] / (double)t->tape.n_target, t->tape.n_target, (long)sum[1]};
 }
 
 struct loss trainer_step(struct trainer *t, long step)
 {
-	struct loss loss = trainer_gradients(t, step);
-	if (!isfinite(loss.mean))
-		return loss;
+	struct played_step *p = &t->played;
+	const struct backend *backend = t->tape.backend;
 	const struct exec exec = {t->tape.n_thread, t->tape.scratch};
-	optimizer_step(&t->optimizer, &t->model, step, &exec, t->tape.backend);
+	double norm = 0;
+	draw_batch(t, RNG_TRAIN, ((step - 1) * t->n_rank + t->rank) * t->batch, 1, t->batch);
+	t->tape.dropout_step = (unsigned long long)step;
+	t->tape.n_target = count_targets(t);
+	if (backend->graph && backend->graph->play_training && !p->is_refused && p->n_step++ == 1)
+		take_down(t, step);
+	struct loss loss = p->graph ? play(t, step, &norm) : gradients(t);
+	loss = loss_over_ranks(t, loss);
+	t->tape.n_target = 0; // evaluations are of this rank alone
+	if (!(p->graph && p->is_whole) && isfinite(loss.mean))
+		norm = optimizer_step(&t->optimizer, &t->model, step, &exec, backend);
+	if (!isfinite(norm))
+		loss.mean = NAN;
 	return loss;
 }
 

@@ -15,14 +15,14 @@
 extern "C" {
 #endif
 
-// The gradients of a step, taken down the second time they are asked for and played from then on, where the backend
-// can: its arenas have their size by then, and every step finds its tensors in the same places.
+// A step, taken down the second time it is asked for and played from then on, where the backend can: its arenas have
+// their size by then, and every step finds its tensors in the same places.
 struct played_step {
 	struct graph *graph;
-	int is_refused;
-	long n_step, taken_at; // asked for; the step that was taken down
-	int n_token, *tokens;  // those of the batch, then zeros (op_embed of tables with one row)
-	double *loss;          // (batch, n_target), and
+	int is_refused, is_whole; // whole: the update is part of it; where ranks train together gradients alone are
+	long n_step, taken_at;    // asked for; the step that was taken down
+	int n_token, *tokens;     // those of the batch, then zeros (op_embed of tables with one row)
+	double *loss;             // (batch, n_target), and
 	int *hit;
 };
 
@@ -59,15 +59,13 @@ struct arena *trainer_memory(struct trainer *t);
 void trainer_release(struct trainer *t);
 // Bytes that it has taken of the backend's memory.
 double trainer_allocated(const struct trainer *t);
-// Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; with a
-// loss that is not finite nothing is updated.
+// Draws batch number `step` (from 1), computes loss and gradients, updates. The loss is that before the update; where
+// it is not finite, or the norm of a gradient that is clipped is not, nothing is updated and the loss is not finite.
 struct loss trainer_step(struct trainer *t, long step);
 // Whether any rank wishes it: asked by all of them at the same places.
 int trainer_agree(struct trainer *t, int wish);
 // Whether the number is not the same on all ranks.
 int trainer_differs(struct trainer *t, long number);
-// Gradients only, no update: for benches and tests.
-struct loss trainer_gradients(struct trainer *t, long step);
 // Mean loss and hits over sequences 0..n-1 of a stream, dropout off. slice: the same over each slice of the task
 // (shape.n_slice of them), which add up to the whole; may be NULL.
 struct evaluation {

@@ -13,7 +13,7 @@
 #include "tests/test.h"
 
 struct config {
-	int d_select, n_step, causal, schedule;
+	int d_select, n_step, causal, schedule, recompute;
 	double lr;
 	char path[9];
 };
@@ -24,6 +24,7 @@ static const struct option table[] = {
         {"n_step", OPTION_INT, AT(n_step), "-3", INT_MIN, INT_MAX, NULL, "steps"},
         {"causal", OPTION_BOOL, AT(causal), "true", 0, 0, NULL, "mask"},
         {"schedule", OPTION_CHOICE, AT(schedule), "linear", 0, 0, "constant|linear|cosine", "of the rate"},
+        {"recompute", OPTION_CHOICE, AT(recompute), "false", 0, 0, "false|true|auto", "once a truth value"},
         {"lr", OPTION_REAL, AT(lr), "1e-3", 0, INFINITY, NULL, "rate"},
         {"path", OPTION_TEXT, AT(path), "", 0, sizeof(((struct config *)0)->path), NULL, "file"},
         {0},
@@ -45,7 +46,7 @@ static void defaults_are_set(void **state UNUSED)
 // One field at a time leaves its default and comes back to it.
 static void defaults_are_told_from_others(void **state UNUSED)
 {
-	static const char *const others[] = {"9", "-4", "false", "constant", "0.0010000000000000002", "a"};
+	static const char *const others[] = {"9", "-4", "false", "constant", "auto", "0.0010000000000000002", "a"};
 	struct config c;
 	options_init(table, &c);
 	for (int i = 0; table[i].key; i++) {
@@ -97,6 +98,8 @@ static void values_are_taken_or_refused(void **state UNUSED)
 	        {"lr", "inf", NULL, "lr: 'inf' is not a number"},
 	        {"path", "", "\"\"", NULL},
 	        {"path", "a/b c.txt", NULL, "path: a text of 9 bytes is too long (at most 8)"},
+	        {"recompute", "true", "true", NULL},
+	        {"recompute", "auto", "\"auto\"", NULL},
 	        {"path", "12345678", "\"12345678\"", NULL},
 	        {"path", "a\"\\\n\x01\xc3\xa9", "\"a\\\"\\\\\\n\\u0001\xc3\xa9\"", NULL},
 	        {"d_selct", "1", NULL, "unknown key 'd_selct' (did you mean 'd_select'?)"},
@@ -128,7 +131,7 @@ static void values_are_taken_or_refused(void **state UNUSED)
 // A shorter text leaves nothing of the longer one behind: configs are compared and copied as bytes.
 static void configs_are_compared_and_copied_by_field(void **state UNUSED)
 {
-	static const char *const others[] = {"9", "-4", "false", "constant", "2", "abc"};
+	static const char *const others[] = {"9", "-4", "false", "constant", "auto", "2", "abc"};
 	struct config a, b, c;
 	struct err err = {0};
 	memset(&c, 0x55, sizeof(c));

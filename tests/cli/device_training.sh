@@ -71,6 +71,14 @@ sed -e 's/^experiment.*/experiment: deep/; s/n_layer: 2, d_model: 16/n_layer: 8,
 KVLAB_EMULATED_BYTES=150000000 check_exit 0 "plan for a small card" "$KVLAB" plan ./deep.yaml --device "$plugin"
 check "plan suggests recompute" grep -q "would fail: needs .* free (recompute: true takes" stdout
 check "and that point fits" test "$(grep -c "would fail:" stdout)" = 1
+sed -e 's/^experiment.*/experiment: auto/; s/n_layer: 2, d_model: 16/n_layer: 6, d_model: 32/; s/batch: 4}/batch: 64}/; s/steps: 4/steps: 1/' \
+	-e 's/\[false, true\]/[auto]/' train.yaml >auto.yaml
+check_exit 0 "plan that may choose" "$KVLAB" plan ./auto.yaml --device "$plugin"
+check "it keeps what was computed where that fits" test "$(grep -c "recompute" stdout)" = 1
+KVLAB_EMULATED_BYTES=16000000 check_exit 0 "plan that may choose, for a small card" "$KVLAB" plan ./auto.yaml --device "$plugin"
+check "it computes it twice" grep -q "recompute=auto .* true" stdout
+KVLAB_EMULATED_BYTES=16000000 check_exit 0 "so does a run" "$KVLAB" run ./auto.yaml --device "$plugin" --db auto.db --no-plots
+check "what it chose stands with it" test "$(sqlite3 auto.db "select value from metric where name = 'recompute'")" = 1.0
 
 sed -e 's/^experiment.*/experiment: recover/; s/^procedure.*/procedure: recover/; s/^model.*/model: {family: gpt2, n_layer: 2, d_model: 16, n_head: 4, d_ff: 32, n_vocab: 0, n_ctx: 0}/' \
 	-e 's/^task.*/task: {name: text, corpus: file, path: text, tokens: bytes, length: 16, documents: packed}/' \

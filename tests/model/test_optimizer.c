@@ -108,6 +108,20 @@ static void clipping_leaves_short_gradients_alone(void **state UNUSED)
 	assert_memory_equal(with->x, without->x, sizeof(with->x));
 }
 
+static void a_norm_that_is_not_finite_updates_nothing(void **state UNUSED)
+{
+	const struct optimizer_config config = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6, .clip = 1};
+	struct block *b = make_block(), *before = make_block();
+	struct optimizer o;
+	optimizer_init(&o, &config, &b->model, &rig.memory);
+	set_gradient(b, 1);
+	b->model.dx[0] = INFINITY;
+	assert_false(isfinite(optimizer_step(&o, &b->model, 1, rig_exec(&rig), &backend_cpu)));
+	assert_memory_equal(b->x, before->x, sizeof(b->x));
+	for (long i = 0; i < o.n_moment; i++)
+		assert_true(o.m[i] == 0 && o.v[i] == 0);
+}
+
 static void assert_lr(const struct optimizer_config *c, long step, double lr)
 {
 	assert_true(fabs(optimizer_lr(c, step) - lr) < 1e-15);
@@ -160,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(updates_are_those_of_pytorch),
 	        cmocka_unit_test(clipping_leaves_short_gradients_alone),
+	        cmocka_unit_test(a_norm_that_is_not_finite_updates_nothing),
 	        cmocka_unit_test(test_schedules),
 	        cmocka_unit_test(a_cosine_of_all_steps_times_the_warm_up),
 	};

@@ -151,9 +151,13 @@ SLOT(read_rows,
 SLOT(map_gain, (const struct exec *e, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m), e, gain, w, ldw,
         n_map, m)
 SLOT(map_bias,
-        (const struct exec *e, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S,
+        (const struct exec *e, real *bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b, int n_map,
+                int m, int S, int cut),
+        e, bias, ldbias, w, ldw, b, n_map, m, S, cut)
+SLOT(map_bias_backward,
+        (const struct exec *e, real *dw, ptrdiff_t ldw, const real *dbias, ptrdiff_t ldbias, int n_map, int m, int S,
                 int cut),
-        e, bias, w, ldw, b, n_map, m, S, cut)
+        e, dw, ldw, dbias, ldbias, n_map, m, S, cut)
 SLOT(cross_entropy,
         (const struct exec *e, double *loss, int *hit, real *dlogits, const real *logits, const int *targets, int m,
                 int n, double grad_scale),
@@ -220,6 +224,7 @@ const struct backend backend_apart = {
         .read_rows = read_rows,
         .map_gain = map_gain,
         .map_bias = map_bias,
+        .map_bias_backward = map_bias_backward,
         .cross_entropy = cross_entropy,
         .adam = adam,
 };

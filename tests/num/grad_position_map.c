@@ -85,7 +85,7 @@ static double mapped(struct tape *tape, void *context)
 	        .causal = c->causal,
 	        .scale = 1 / sqrt(D)};
 	struct tensor *w = c->in[3], *q = op_map_gain(tape, c->in[0], w, H);
-	struct tensor *key_bias = op_map_bias(tape, w, c->in[4], c->in[1]->T, c->cut);
+	struct tensor *key_bias = op_map_bias(tape, w, c->in[4], c->in[1]->T, c->in[1]->T, c->cut);
 	return gradient_project(tape, op_attention_biased(tape, q, c->in[1], c->in[2], key_bias, shape), 0);
 }
 

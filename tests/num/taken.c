@@ -156,10 +156,12 @@ SLOT(read_rows, (struct strided_out out, const struct stored *from, int B, int p
         (a.from = keep_stored(from)), (), (a->out, a->from, a->B, a->position, a->n, a->S, a->at, a->d))
 SLOT(map_gain, (real * gain, const real *w, ptrdiff_t ldw, int n_map, int m), (gain, w, ldw, n_map, m),
         (real * gain; const real *w; ptrdiff_t ldw; int n_map; int m;), (), (), (a->gain, a->w, a->ldw, a->n_map, a->m))
-SLOT(map_bias, (real * bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut),
-        (bias, w, ldw, b, n_map, m, S, cut),
-        (real * bias; const real *w; ptrdiff_t ldw; const real *b; int n_map; int m; int S; int cut;), (), (),
-        (a->bias, a->w, a->ldw, a->b, a->n_map, a->m, a->S, a->cut))
+SLOT(map_bias,
+        (real * bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut),
+        (bias, ldbias, w, ldw, b, n_map, m, S, cut),
+        (real * bias; ptrdiff_t ldbias; const real *w; ptrdiff_t ldw; const real *b; int n_map; int m; int S; int cut;),
+        (), (), (a->bias, a->ldbias, a->w, a->ldw, a->b, a->n_map, a->m, a->S + shift, a->cut))
+
 static void upload(const struct exec *e, void *to, const void *from, size_t bytes)
 {
 	if (taking)

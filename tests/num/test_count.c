@@ -214,7 +214,8 @@ static void test_position_map(void **state UNUSED)
 	for (int i = 0; i < 3; i++) {
 		tape = counting();
 		const int n_key = cut[i][2];
-		op_map_bias(tape, shape(1, MAPS, cut[i][0]), shape(1, 1, MAPS), POSITIONS, (enum map_cut)cut[i][1]);
+		op_map_bias(tape, shape(1, MAPS, cut[i][0]), shape(1, 1, MAPS), POSITIONS, POSITIONS,
+		        (enum map_cut)cut[i][1]);
 		const double macs = MAPS * POSITIONS * n_key, out = MAPS * POSITIONS;
 		assert_tally(tape->forward, 2 * macs + out, F * (POSITIONS * n_key + MAPS * n_key + MAPS), F * out);
 		assert_tally(tape->backward, 2 * macs + out, F * (out + POSITIONS * n_key), F * (MAPS * n_key + MAPS));

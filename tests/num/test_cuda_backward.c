@@ -172,6 +172,29 @@ static void test_embed_backward(void **state UNUSED)
 	}
 }
 
+static void test_map_bias_backward(void **state UNUSED)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		const int n_map = rig_int(&rng, 1, 19), m = rig_int(&rng, 1, 30), S = rig_int(&rng, 1, 300),
+		          cut = round % 2 ? MAP_CUT_PE : MAP_CUT_HALVES;
+		cuda_begin(&rig);
+		const struct outputs dw = cuda_outputs(&rig, n_map, m, m + round % 3, 1);
+		const struct guarded dbias = guarded_operand(&rig.host, n_map, S, S + round % 4);
+		double *size = sizes(n_map, m);
+		for (int i = 0; i < n_map * m; i++) {
+			size[i] = fabs((double)dw.cpu.x[i / m * dw.cpu.stride + i % m]);
+			for (int j = 0; j < S; j++)
+				size[i] += fabs((double)dbias.x[i / m * dbias.stride + j]);
+		}
+		backend_cpu.map_bias_backward(
+		        rig_exec(&rig.host), dw.cpu.x, dw.cpu.stride, dbias.x, dbias.stride, n_map, m, S, cut);
+		rig.exact->map_bias_backward(cuda_exec(&rig), cuda_mirror(&rig, &dw.cuda), dw.cuda.stride,
+		        cuda_mirror(&rig, &dbias), dbias.stride, n_map, m, S, cut);
+		cuda_fetch(&rig);
+		assert_outputs("map_bias_backward", &dw, size, SUM);
+	}
+}
+
 static void test_adam(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -213,6 +236,7 @@ static int run(void)
 	        cmocka_unit_test(test_activations),
 	        cmocka_unit_test(test_dot_heads),
 	        cmocka_unit_test(test_embed_backward),
+	        cmocka_unit_test(test_map_bias_backward),
 	        cmocka_unit_test(test_adam),
 	};
 	rng = rig_rng(&rig.host);

@@ -261,7 +261,7 @@ static void test_position_map(void **state UNUSED)
 		const struct guarded w = guarded_operand(&rig.host, n_map, m, m + round % 2),
 		                     b = guarded_operand(&rig.host, 1, n_map, n_map);
 		const struct outputs gain = cuda_outputs(&rig, 1, n_map, n_map, 0),
-		                     bias = cuda_outputs(&rig, n_map, S, S, 0);
+		                     bias = cuda_outputs(&rig, n_map, S, S + round % 4, 0);
 		double *gain_size = sizes(1, n_map), *bias_size = sizes(n_map, S);
 		for (int h = 0; h < n_map; h++) {
 			for (int c = 0; c < m; c++)
@@ -270,12 +270,12 @@ static void test_position_map(void **state UNUSED)
 				bias_size[h * S + j] = gain_size[h] + (has_b ? fabs((double)b.x[h]) : 0);
 		}
 		backend_cpu.map_gain(rig_exec(&rig.host), gain.cpu.x, w.x, w.stride, n_map, m);
-		backend_cpu.map_bias(rig_exec(&rig.host), bias.cpu.x, w.x, w.stride, has_b ? b.x : NULL, n_map, m, S,
-		        round % 2 ? MAP_CUT_PE : MAP_CUT_HALVES);
+		backend_cpu.map_bias(rig_exec(&rig.host), bias.cpu.x, bias.cpu.stride, w.x, w.stride,
+		        has_b ? b.x : NULL, n_map, m, S, round % 2 ? MAP_CUT_PE : MAP_CUT_HALVES);
 		const real *w_at = cuda_mirror(&rig, &w), *b_at = has_b ? cuda_mirror(&rig, &b) : NULL;
 		rig.exact->map_gain(cuda_exec(&rig), cuda_mirror(&rig, &gain.cuda), w_at, w.stride, n_map, m);
-		rig.exact->map_bias(cuda_exec(&rig), cuda_mirror(&rig, &bias.cuda), w_at, w.stride, b_at, n_map, m, S,
-		        round % 2 ? MAP_CUT_PE : MAP_CUT_HALVES);
+		rig.exact->map_bias(cuda_exec(&rig), cuda_mirror(&rig, &bias.cuda), bias.cuda.stride, w_at, w.stride,
+		        b_at, n_map, m, S, round % 2 ? MAP_CUT_PE : MAP_CUT_HALVES);
 		cuda_fetch(&rig);
 		assert_outputs("map_gain", &gain, gain_size, 1);
 		assert_outputs("map_bias", &bias, bias_size, FUSED * 2);

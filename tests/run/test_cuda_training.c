@@ -177,8 +177,8 @@ static void hold_together(const double *cpu, const double *got, double a_step, c
 
 static void test_loss_curves(void **state UNUSED)
 {
-	static const char *const variants[] = {"mha", "thin_keys d_select=4"};
-	for (int i = rig.is_emulated; i < 2; i++) {
+	static const char *const variants[] = {"mha", "thin_keys d_select=4", "shared_kv plus=true m=6"};
+	for (int i = rig.is_emulated; i < 3; i++) {
 		const struct setup *setup = build_setup("decoder n_layer=2 d_model=16 n_head=2 d_ff=32 dropout=0.1",
 		        variants[i], "copy_back length=13 n_symbol=4 lag=3", "", &rig.host.memory);
 		double cpu[STEPS], exact[STEPS], again[STEPS], rounded[STEPS];
@@ -192,6 +192,25 @@ static void test_loss_curves(void **state UNUSED)
 		hold_together(cpu, rounded, ROUNDED_CURVE, "bf16");
 		curve(again, rig.rounded, setup, 1);
 		assert_memory_equal(rounded, again, sizeof(rounded));
+	}
+}
+
+// Many narrow heads over long sequences: attention's backward takes its part of the scratch memory.
+static void test_scratch_is_what_was_planned(void **state UNUSED)
+{
+	static const char *const variants[] = {"mha", "shared_kv plus=true m=6 map_per_head=true"};
+	for (int i = 0; i < 2; i++) {
+		const struct setup *setup = build_setup("decoder n_layer=1 d_model=16 n_head=8 d_head=2 d_ff=64",
+		        variants[i], "copy_back length=250 n_symbol=4 lag=3", "", &rig.host.memory);
+		const double planned = trainer_count(setup, 4, 0).scratch_bytes;
+		struct trainer t;
+		struct err err = {0};
+		assert_int_equal(trainer_init_on(&t, rig.rounded, setup, &adam, 4, 1, 1, NULL, NULL, &err), 0);
+		trainer_step(&t, 1);
+		printf("# scratch, %s: %zu bytes, %.0f planned\n", variants[i], t.work.scratch.peak_bytes, planned);
+		assert_true((double)t.work.scratch.peak_bytes <= 1.1 * planned + 4096);
+		assert_true((double)t.work.scratch.peak_bytes >= 0.5 * planned);
+		trainer_release(&t);
 	}
 }
 
@@ -256,6 +275,7 @@ static int run(void)
 	        cmocka_unit_test(test_gradients_of_variants),
 	        cmocka_unit_test(test_gradients_of_blocks),
 	        cmocka_unit_test(test_loss_curves),
+	        cmocka_unit_test(test_scratch_is_what_was_planned),
 	        cmocka_unit_test(test_a_stopped_run_ends_with_the_same_bits),
 	};
 	rig_rng(&rig.host);

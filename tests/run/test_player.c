@@ -104,6 +104,7 @@ static void what_matters_is_played(void **state UNUSED)
 	        {"keyless", "m1=1 m2=1", "position=learned"},
 	        {"mla", "d_latent=8 d_rope=4", "position=rope"},
 	        {"mha", "", "token_input=one_hot"},
+	        {"shared_kv", "plus=true m=6", "position=learned"},
 	};
 	for (int dtype = DTYPE_F32; dtype <= DTYPE_Q8; dtype++)
 		for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -119,7 +120,7 @@ static void what_matters_is_played(void **state UNUSED)
 		}
 }
 
-// A bias per key has another width at every depth: such steps are played where a depth comes again.
+// Keys that are made of latents at every step are more at every depth: such steps are played where a depth comes again.
 static void a_step_of_one_depth_is_played_there(void **state UNUSED)
 {
 	struct tape tape;
@@ -128,9 +129,10 @@ static void a_step_of_one_depth_is_played_there(void **state UNUSED)
 	struct cache cache;
 	struct err err = {0};
 	const int tokens[8] = {1, 2, 3, 4, 0, 1, 2, 3};
-	struct model *m = build_variant(
-	        build_config("decoder", "n_layer=2 d_model=16 n_head=2 d_head=8 d_ff=8", V, N_CTX, &rig.memory),
-	        "shared_kv", "plus=true m=6", 1, &rig.memory);
+	struct model *m =
+	        build_variant(build_config("decoder", "n_layer=2 d_model=16 n_head=2 d_head=8 d_ff=8 position=rope", V,
+	                              N_CTX, &rig.memory),
+	                "mla", "d_latent=6 rope=up_projected", 1, &rig.memory);
 	tape_open(&tape, &work, &taken, 1, 1 << 20);
 	if (cache_init(&cache, NULL, m->variant, &m->dims, m->variant_config, 1, T, &rig.memory, &err))
 		fail_msg("%s", err.message);

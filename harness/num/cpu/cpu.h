@@ -84,8 +84,10 @@ void cpu_read_rows(const struct exec *, struct strided_out out, const struct sto
 // rows lie within one block of DTYPE_BLOCK positions. Nothing is turned.
 void cpu_read_block(const struct stored *s, real *x, ptrdiff_t ldx, int b, int position, int n, int S, int from, int d);
 void cpu_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
-void cpu_map_bias(
-        const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut);
+void cpu_map_bias(const struct exec *, real *bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b,
+        int n_map, int m, int S, int cut);
+void cpu_map_bias_backward(const struct exec *, real *dw, ptrdiff_t ldw, const real *dbias, ptrdiff_t ldbias, int n_map,
+        int m, int S, int cut);
 
 void cpu_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
         const int *targets, int m, int n, double grad_scale);

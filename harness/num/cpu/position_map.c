@@ -15,8 +15,8 @@ void cpu_map_gain(const struct exec *exec, real *gain, const real *w, ptrdiff_t 
 	}
 }
 
-void cpu_map_bias(const struct exec *exec, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m,
-        int S, int cut)
+void cpu_map_bias(const struct exec *exec, real *bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b,
+        int n_map, int m, int S, int cut)
 {
 	const struct map_keys keys = map_keys_of((enum map_cut)cut, m);
 	const struct arena_mark mark = arena_mark(exec->scratch);
@@ -24,7 +24,7 @@ void cpu_map_bias(const struct exec *exec, real *bias, const real *w, ptrdiff_t 
 	map_keys_fill(position, &keys, S);
 	for (int h = 0; h < n_map; h++)
 		for (int j = 0; j < S; j++)
-			bias[(ptrdiff_t)h * S + j] = b ? b[h] : 0;
+			bias[h * ldbias + j] = b ? b[h] : 0;
 	const struct gemm gemm = {.form = GEMM_NT,
 	        .m = n_map,
 	        .n = S,
@@ -34,7 +34,30 @@ void cpu_map_bias(const struct exec *exec, real *bias, const real *w, ptrdiff_t 
 	        .b = position,
 	        .ldb = keys.n,
 	        .c = bias,
-	        .ldc = S,
+	        .ldc = ldbias,
+	        .accumulate = 1};
+	if (keys.n)
+		cpu_gemm(exec, &gemm);
+	arena_rewind(exec->scratch, mark);
+}
+
+void cpu_map_bias_backward(const struct exec *exec, real *dw, ptrdiff_t ldw, const real *dbias, ptrdiff_t ldbias,
+        int n_map, int m, int S, int cut)
+{
+	const struct map_keys keys = map_keys_of((enum map_cut)cut, m);
+	const struct arena_mark mark = arena_mark(exec->scratch);
+	real *position = arena_alloc(exec->scratch, (size_t)S * (size_t)keys.n * sizeof(*position));
+	map_keys_fill(position, &keys, S);
+	const struct gemm gemm = {.form = GEMM_NN,
+	        .m = n_map,
+	        .n = keys.n,
+	        .k = S,
+	        .a = dbias,
+	        .lda = ldbias,
+	        .b = position,
+	        .ldb = keys.n,
+	        .c = dw + keys.from,
+	        .ldc = ldw,
 	        .accumulate = 1};
 	if (keys.n)
 		cpu_gemm(exec, &gemm);

@@ -18,8 +18,8 @@
 	.attention_backward = cuda_attention_backward_##exactness,                                                     \
 	.attention_stored = cuda_attention_stored_##exactness, .linear_stored = cuda_linear_stored_##exactness,        \
 	.store_rows = cuda_store_rows, .read_rows = cuda_read_rows, .map_gain = cuda_map_gain,                         \
-	.map_bias = cuda_map_bias, .cross_entropy = cuda_cross_entropy, .sum_squares = cuda_sum_squares,               \
-	.adam = cuda_adam
+	.map_bias = cuda_map_bias, .map_bias_backward = cuda_map_bias_backward, .cross_entropy = cuda_cross_entropy,   \
+	.sum_squares = cuda_sum_squares, .adam = cuda_adam
 
 static struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
 static struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};

@@ -73,6 +73,20 @@ struct graph_targets {
 	int *hit;
 };
 int cuda_graph_targets(struct graph_targets *at, int n);
+int cuda_graph_losses(const double **loss); // where those of all targets so far will be, and how many
+
+// --- update.cu ------------------------------------------------------------------------------------------------------
+// What a graph's update asks for: its norm, and Adam with so many settings, whose rate and step come when it is played.
+enum { MOST_ADAMS = 4 };
+struct graph_update {
+	int has_norm, n_adam;
+	struct adam adam[MOST_ADAMS];
+};
+int cuda_update_start(struct err *err);
+void cuda_update_begin(void);
+struct graph_update cuda_update_end(void);
+void cuda_update_put(const struct graph_update *, const struct graph_training *); // before the graph
+double cuda_update_norm(const struct exec *, const struct graph_update *);        // after it; 0 without a norm
 
 // --- ranks_nccl.cu, or ranks_none.cu --------------------------------------------------------------------------------
 // *ranks NULL: this process trains alone.
@@ -108,8 +122,10 @@ void cuda_store_rows(const struct exec *, const struct stored *to, struct stride
 void cuda_read_rows(const struct exec *, struct strided_out out, const struct stored *from, int B, int position, int n,
         int S, int at, int d);
 void cuda_map_gain(const struct exec *, real *gain, const real *w, ptrdiff_t ldw, int n_map, int m);
-void cuda_map_bias(
-        const struct exec *, real *bias, const real *w, ptrdiff_t ldw, const real *b, int n_map, int m, int S, int cut);
+void cuda_map_bias(const struct exec *, real *bias, ptrdiff_t ldbias, const real *w, ptrdiff_t ldw, const real *b,
+        int n_map, int m, int S, int cut);
+void cuda_map_bias_backward(const struct exec *, real *dw, ptrdiff_t ldw, const real *dbias, ptrdiff_t ldbias,
+        int n_map, int m, int S, int cut);
 void cuda_cross_entropy(const struct exec *, double *loss, int *hit, real *dlogits, const real *logits,
         const int *targets, int m, int n, double grad_scale);
 double cuda_sum_squares(const struct exec *, const real *x, long n);

@@ -156,37 +156,6 @@ void cuda_swiglu_backward(const struct exec *, real *dx, const real *dout, const
 	cuda_launched("swiglu_backward");
 }
 
-// --- the optimiser ------------------------------------------------------------------------------------------------
-
-// What a step has in common, as the CPU computes it (num/cpu/train.c).
-struct adam_step {
-	float b1, b2, keep1, keep2, eps, scale, rate, root, decay;
-};
-
-static __global__ void __launch_bounds__(THREADS)
-        adam(float *x, float *m, float *v, const float *dx, long n, const struct adam_step a)
-{
-	const long i = index_of_thread();
-	if (i >= n)
-		return;
-	const float g = dx[i] * a.scale;
-	m[i] = a.b1 * m[i] + a.keep1 * g;
-	v[i] = a.b2 * v[i] + a.keep2 * g * g;
-	x[i] = x[i] * a.decay - a.rate * m[i] / (sqrtf(v[i]) * a.root + a.eps);
-}
-
-void cuda_adam(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *a)
-{
-	const double correct1 = 1 - pow(a->beta1, (double)a->step), correct2 = 1 - pow(a->beta2, (double)a->step);
-	const struct adam_step step = {(float)a->beta1, (float)a->beta2, (float)(1 - a->beta1), (float)(1 - a->beta2),
-	        (float)a->eps, (float)a->grad_scale, (float)(a->lr / correct1), (float)(1 / sqrt(correct2)),
-	        (float)(1 - a->lr * a->weight_decay)};
-	if (n < 1)
-		return;
-	LAUNCH(adam, cuda_blocks(n, THREADS), THREADS, 0, cuda.stream, x, m, v, dx, n, step);
-	cuda_launched("adam");
-}
-
 // --- dropout ------------------------------------------------------------------------------------------------------
 
 // Philox 4x32-10 as rng_block (base/rng.c) counts: the CPU's masks.

@@ -14,6 +14,7 @@ struct token_batch {
 struct graph {
 	cudaGraphExec_t exec;
 	int n_token, n_target;
+	struct graph_update update;
 };
 
 // On the device: what play writes before a graph and, of the results, reads after it. (MOST_GRAPH_TOKENS) each.
@@ -96,6 +97,12 @@ int cuda_graph_targets(struct graph_targets *at, int n)
 	return 1;
 }
 
+int cuda_graph_losses(const double **loss)
+{
+	*loss = graph_losses;
+	return n_recorded_target;
+}
+
 template <typename T> static cudaError_t take(T **at, long n)
 {
 	return cudaMalloc(at, (size_t)n * sizeof(T));
@@ -112,7 +119,9 @@ int cuda_graph_start(struct err *err)
 		error = take(&graph_losses, MOST_GRAPH_TOKENS);
 	if (error == cudaSuccess)
 		error = take(&graph_scale, 1);
-	return error == cudaSuccess ? 0 : err_fault(err, "memory of the CUDA device: %s", cudaGetErrorString(error));
+	if (error != cudaSuccess)
+		return err_fault(err, "memory of the CUDA device: %s", cudaGetErrorString(error));
+	return cuda_update_start(err);
 }
 
 int cuda_refuse(const char *why)
@@ -126,6 +135,7 @@ static void begin(const struct exec *)
 {
 	n_recorded = n_recorded_target = n_call = 0;
 	refusal = NULL;
+	cuda_update_begin();
 	cuda_check(cudaStreamBeginCapture(cuda.stream, cudaStreamCaptureModeRelaxed), "taking down a graph");
 	cuda.is_recording = 1;
 }
@@ -138,6 +148,7 @@ static struct graph *end(const struct exec *, struct err *err)
 	struct graph *graph = new struct graph();
 	graph->n_token = n_recorded;
 	graph->n_target = n_recorded_target;
+	graph->update = cuda_update_end();
 	if (refusal)
 		err_set(err, "%s cannot be part of a graph", refusal);
 	else if (error == cudaSuccess)
@@ -179,11 +190,14 @@ static void play_training(const struct exec *exec, struct graph *graph, const st
 	put_tokens(graph_tokens, p->tokens, p->n_token);
 	put_tokens(graph_targets, p->targets, p->n_target);
 	LAUNCH(write_training, 1, 1, 0, cuda.stream, graph_scale, p->grad_scale, cuda.dropout_shift, p->dropout_shift);
+	cuda_update_put(&graph->update, p);
 	cuda_check(cudaGraphLaunch(graph->exec, cuda.stream), "a graph");
 	LAUNCH(write_training, 1, 1, 0, cuda.stream, graph_scale, 0.0, cuda.dropout_shift, (uint64_t)0);
 	cuda_launched("write_training");
 	cuda_download(exec, p->loss, graph_losses, (size_t)p->n_target * sizeof(*p->loss));
 	cuda_download(exec, p->hit, graph_hits, (size_t)p->n_target * sizeof(*p->hit));
+	if (p->norm)
+		*p->norm = cuda_update_norm(exec, &graph->update);
 }
 
 static void release(struct graph *graph)

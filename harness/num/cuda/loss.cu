@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Losses, whose results go to the host: each of these waits for the device.
+// Losses, whose results go to the host: it waits for the device, but while a graph is taken down.
 #include <math.h>
 #include <string.h>
 
 #include "harness/num/cuda/cuda.cuh"
 #include "harness/num/cuda/reduce.cuh"
 
-enum { THREADS = 256, SUM_BLOCK = 4096 };
+enum { THREADS = 256 };
 
 // A row of logits a block. What is asked of the row comes first: d may be the row itself.
 static __global__ void __launch_bounds__(THREADS) cross_entropy(double *loss, int *hit, float *dlogits,
@@ -84,43 +84,4 @@ void cuda_cross_entropy(const struct exec *exec, double *loss, int *hit, real *d
 	cuda_download(exec, loss, to_loss, (size_t)m * sizeof(*loss));
 	cuda_download(exec, hit, to_hit, (size_t)m * sizeof(*hit));
 	arena_rewind(exec->scratch, mark);
-}
-
-static __global__ void __launch_bounds__(THREADS) square_blocks(double *out, const float *x, long n)
-{
-	__shared__ double part[THREADS / 32];
-	const long from = (long)blockIdx.x * SUM_BLOCK, to = min(n, from + SUM_BLOCK);
-	double sum = 0;
-	for (long i = from + threadIdx.x; i < to; i += THREADS)
-		sum += (double)x[i] * x[i];
-	sum = over_block<THREADS, sum_of>(sum, part);
-	if (threadIdx.x == 0)
-		out[blockIdx.x] = sum;
-}
-
-static __global__ void __launch_bounds__(THREADS) add_blocks(double *out, const double *x, int n)
-{
-	__shared__ double part[THREADS / 32];
-	double sum = 0;
-	for (int i = (int)threadIdx.x; i < n; i += THREADS)
-		sum += x[i];
-	sum = over_block<THREADS, sum_of>(sum, part);
-	if (threadIdx.x == 0)
-		*out = sum;
-}
-
-double cuda_sum_squares(const struct exec *exec, const real *x, long n)
-{
-	const int n_block = cuda_blocks(n, SUM_BLOCK);
-	double sum = 0;
-	if (n < 1 || cuda_refuse("a sum of squares, which goes to the host,"))
-		return 0;
-	const struct arena_mark mark = arena_mark(exec->scratch);
-	double *part = cuda_scratch<double>(exec, n_block), *total = cuda_scratch<double>(exec, 1);
-	LAUNCH(square_blocks, n_block, THREADS, 0, cuda.stream, part, x, n);
-	LAUNCH(add_blocks, 1, THREADS, 0, cuda.stream, total, part, n_block);
-	cuda_launched("sum_squares");
-	cuda_download(exec, &sum, total, sizeof(sum));
-	arena_rewind(exec->scratch, mark);
-	return sum;
 }
