@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__) && !defined(KVLAB_DOUBLE)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+// The header of GCC 12 itself reads what it leaves undefined on purpose.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 
 #include "harness/num/cpu/half.h"
