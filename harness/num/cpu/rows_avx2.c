@@ -69,6 +69,7 @@ __attribute__((always_inline)) static inline vec load_part(
 	return block_numbers((const unsigned char *)half, 0, type);
 }
 
+enum { IS_TUNED = 1 }; // tiles of cached rows, and common widths of heads, have code of their own
 #include "harness/num/cpu/rows_template.inc"
 
 const struct row_kernels rows_avx2 = {.name = "avx2", ROW_KERNELS_TABLE};
