@@ -4,10 +4,10 @@
 // splits whose length depends on the context alone; each split keeps a running maximum, sum and average of its own, and
 // they are put together in order: any number of threads gives the same bits.
 //
-// A tile goes one of two ways. Where few query heads share a key head, memory is the limit: rows are read from end to
-// end, for all heads. Where many do, arithmetic is: a head's part of the tile is unpacked once, and scores and averages
-// are products of matrices. Scores lie position after position, a lane a (key head, vector): maxima and exponentials
-// of eight lanes are taken together.
+// A tile goes one of three ways. Where every query head has a key head of its own, memory is the limit: rows are read
+// from end to end, for all heads. Where few share one, its slice of the tile serves them all. Where many do, arithmetic
+// is the limit: the slice is unpacked once, and scores and averages are products of matrices. Scores lie position after
+// position, a lane a (key head, vector): maxima and exponentials of eight lanes are taken together.
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ enum {
 	SPLIT_LEAST = 4 * TILE,
 	SPLITS_MOST = 32,
 	PANEL = TILE * TILE + 16, // numbers to the next panel: not all in the same sets of L1
-	MANY = 8, // query heads of a key head from which on its tile is a product
+	MANY = 8,                 // query heads of a key head from which on its tile is a product
 };
 
 // Below any score that counts, and finite: a row that sees nothing of a split weighs nothing there.
@@ -48,7 +48,7 @@ struct workspace {
 	real *turned; // a sequence's queries, turned back by the tile's position
 	real *copy;   // a tile of keys or values in reals; product: of one head, in panels of TILE columns
 	real *row;    // one row of turned keys
-	real *channels; // (m, TILE): scores by channel
+	real *slice;  // (m, TILE): scores of one key head
 	real *shrink; // (n_lane)
 };
 
@@ -96,11 +96,18 @@ static struct source source_of(const struct stored *s, real *copy, int S, int b,
 		                          s->row_bytes, n_part, width}};
 	const int columns = n_part * width;
 	cpu_read_block(s, copy, columns, b, p0, n, S, 0, columns);
-	return (struct source){
-	        DTYPE_F32, {(unsigned char *)copy, columns * (ptrdiff_t)sizeof(*copy), n_part, width}};
+	return (struct source){DTYPE_F32, {(unsigned char *)copy, columns * (ptrdiff_t)sizeof(*copy), n_part, width}};
 }
 
-// --- rows from end to end -----------------------------------------------------------------------------------------
+// --- rows as they lie -----------------------------------------------------------------------------------------
+
+// Scores (m, TILE) of key head g to its lanes.
+static void to_lanes(const struct decode *d, const struct workspace *space, int g, int n)
+{
+	for (int j = 0; j < n; j++)
+		for (int i = 0; i < d->m; i++)
+			space->score[j * d->n_lane + g * d->m + i] = space->slice[i * TILE + j];
+}
 
 // Keys by channel: the average's kernel, channels are the rows and queries the weights.
 static void score_channels(const struct decode *d, const struct workspace *space, const real *q, int b, int p0)
@@ -109,13 +116,30 @@ static void score_channels(const struct decode *d, const struct workspace *space
 	const struct stored *k = d->k;
 	const unsigned char *unit = k->at + b * k->b_bytes + p0 / TILE * k->row_bytes;
 	for (int g = 0; g < s->n_k_head; g++, q += (ptrdiff_t)d->m * s->d_qk) {
-		const struct rows channels = {
-		        unit + (k->from + g * s->d_qk) * k->channel_bytes, k->channel_bytes, s->d_qk, TILE, 0};
-		memset(space->channels, 0, (size_t)d->m * TILE * sizeof(real));
-		d->kernels->sum[k->dtype](space->channels, TILE, (struct weights){q, s->d_qk, 1}, d->m, &channels);
-		for (int i = 0; i < d->m; i++)
-			for (int j = 0; j < TILE; j++)
-				space->score[j * d->n_lane + g * d->m + i] = space->channels[i * TILE + j];
+		const struct rows channels = {unit + (k->from + g * s->d_qk) * k->channel_bytes, k->channel_bytes,
+		        s->d_qk, TILE, k->row_bytes};
+		memset(space->slice, 0, (size_t)d->m * TILE * sizeof(real));
+		d->kernels->sum[k->dtype](space->slice, TILE, (struct weights){q, s->d_qk, 1}, d->m, &channels);
+		to_lanes(d, space, g, TILE);
+	}
+}
+
+// Part g of n rows; the same of the next tile is fetched meanwhile.
+static struct rows slice_of(const struct source *from, int g, int n)
+{
+	const struct cached *rows = &from->rows;
+	const size_t skipped = (size_t)g * dtype_row_bytes(from->dtype, rows->d);
+	return (struct rows){rows->at + skipped, rows->row_bytes, n, rows->d, TILE * rows->row_bytes};
+}
+
+static void score_slices(
+        const struct decode *d, const struct workspace *space, const real *q, const struct source *keys, int n)
+{
+	const struct attention_shape *s = d->shape;
+	for (int g = 0; g < s->n_k_head; g++, q += (ptrdiff_t)d->m * s->d_qk) {
+		const struct rows rows = slice_of(keys, g, n);
+		d->kernels->dot[keys->dtype](space->slice, TILE, q, s->d_qk, d->m, &rows);
+		to_lanes(d, space, g, n);
 	}
 }
 
@@ -128,6 +152,10 @@ static void score_rows(const struct decode *d, const struct workspace *space, co
 		return;
 	}
 	const struct source keys = source_of(k, space->copy, s->S, b, p0, n, s->n_k_head, s->d_qk);
+	if (!k->turn && d->group > 1) {
+		score_slices(d, space, q, &keys, n);
+		return;
+	}
 	const int is_fused = k->turn && turn_is_whole(&d->turn, s->d_qk);
 	const struct cached one = {(unsigned char *)space->row, 0, s->n_k_head, s->d_qk};
 	struct cached row = keys.rows;
@@ -151,7 +179,15 @@ static void average_rows(const struct decode *d, const struct workspace *space, 
 {
 	const struct attention_shape *s = d->shape;
 	const struct source values = source_of(d->v, space->copy, s->S, b, p0, n, s->n_k_head, s->d_v);
-	d->kernels->average[values.dtype](average, space->score, d->n_lane, d->m, &values.rows, n);
+	if (d->group == 1) {
+		d->kernels->average[values.dtype](average, space->score, d->n_lane, d->m, &values.rows, n);
+		return;
+	}
+	for (int g = 0; g < s->n_k_head; g++) {
+		const struct rows rows = slice_of(&values, g, n);
+		const struct weights weights = {space->score + g * d->m, 1, d->n_lane};
+		d->kernels->sum[values.dtype](average + g * d->m * d->ld, d->ld, weights, d->m, &rows);
+	}
 }
 
 // --- products -----------------------------------------------------------------------------------------------------
@@ -167,7 +203,8 @@ static void unpack(const struct decode *d, const struct stored *s, real *copy, i
 		return;
 	}
 	const ptrdiff_t block = (ptrdiff_t)dtype_row_bytes(s->dtype, TILE), ahead = TILE * s->row_bytes;
-	const unsigned char *at = s->at + b * s->b_bytes + p0 * s->row_bytes + dtype_row_bytes(s->dtype, s->from + from);
+	const unsigned char *at =
+	        s->at + b * s->b_bytes + p0 * s->row_bytes + dtype_row_bytes(s->dtype, s->from + from);
 	for (int j = 0; j < n; j++, at += s->row_bytes, copy += TILE) {
 		const struct rows blocks = {at, block, n_whole, TILE, ahead},
 		                  last = {at + n_whole * block, block, 1, rest, ahead};
@@ -262,8 +299,8 @@ static void hide(const struct decode *d, const struct workspace *space, int p0, 
 
 // Lanes from..from+n_lane-1 of scores become weights; their maxima, sums and averages so far are brought to the new
 // maximum.
-static void weigh(const struct decode *d, const struct workspace *space, ptrdiff_t state, int p0, int n, int from,
-        int n_lane)
+static void weigh(
+        const struct decode *d, const struct workspace *space, ptrdiff_t state, int p0, int n, int from, int n_lane)
 {
 	const int all_seen = visible(d->shape, 0) >= p0 + n;
 	real *most = d->most + state + from, *total = d->total + state + from;
@@ -397,8 +434,8 @@ static void attention_stored(const struct exec *exec, struct strided_out out, st
 	const size_t n_score = (size_t)d.n_lane * TILE, n_turned = k->turn ? n_q : 0;
 	const size_t n_row = k->turn ? (size_t)s->n_k_head * (size_t)whole_vectors(s->d_qk) : 0;
 	const size_t n_copy = larger(copy_size(&d, k, s->d_qk), copy_size(&d, v, s->d_v));
-	const size_t n_channel = k->tail ? (size_t)m * TILE : 0;
-	const size_t size = n_score + n_turned + n_row + n_copy + n_channel + (size_t)d.n_lane;
+	const size_t n_slice = (size_t)m * TILE;
+	const size_t size = n_score + n_turned + n_row + n_copy + n_slice + (size_t)d.n_lane;
 	real *spaces = arena_alloc(exec->scratch, size * (size_t)exec->n_thread * sizeof(real));
 	const int n_task = s->B * d.n_split, n_vector = s->B * s->n_k_head * m;
 #pragma omp parallel num_threads(exec->n_thread) if (exec->n_thread > 1 && n_task > 1)
@@ -407,8 +444,8 @@ static void attention_stored(const struct exec *exec, struct strided_out out, st
 		space.turned = space.score + n_score;
 		space.row = space.turned + n_turned;
 		space.copy = space.row + n_row;
-		space.channels = space.copy + n_copy;
-		space.shrink = space.channels + n_channel;
+		space.slice = space.copy + n_copy;
+		space.shrink = space.slice + n_slice;
 #pragma omp for schedule(static) // one stretch a thread: what is fetched past a split's end is its own next
 		for (int task = 0; task < n_task; task++)
 			attend_split(&d, &space, task / d.n_split, task % d.n_split);

@@ -59,7 +59,8 @@ struct row_kernels {
 };
 
 extern const struct row_kernels rows_portable;
-extern const struct row_kernels rows_avx2; // its kernels are NULL where the compiler does not know AVX2
+// Their kernels are NULL where the compiler does not make them.
+extern const struct row_kernels rows_avx2, rows_avx512;
 // What this processor runs.
 const struct row_kernels *rows_best(void);
 
