@@ -81,6 +81,7 @@ __attribute__((always_inline)) static inline wide wide_at(const unsigned char *r
 		0                                                                                                      \
 	} // it is in the numbers
 #define one_stream(type) ((type) != DTYPE_Q8 && (type) != DTYPE_Q4)
+enum { IS_TUNED = 1 };
 #include "harness/num/cpu/rows_template.inc"
 
 const struct row_kernels rows_avx512 = {.name = "avx512", ROW_KERNELS_TABLE};
