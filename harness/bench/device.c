@@ -2,7 +2,6 @@
 #include "harness/bench/device.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "harness/base/progress.h"
 #include "harness/bench/workload.h"
@@ -80,7 +79,6 @@ int device_begin(struct device *d, const char *name, int is_trial, struct err *e
 	d->from = arena_alloc(&d->memory, d->copied), d->to = arena_alloc(&d->memory, d->copied);
 	const struct exec exec = op_exec(&d->tape);
 	d->backend->clear(&exec, d->from, d->copied);
-	printf("%s\n", d->backend->library());
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #ifndef KVLAB_BENCH_DEVICE_H
 #define KVLAB_BENCH_DEVICE_H
 #include "harness/bench/bench.h"
+#include "harness/num/backend.h"
 #include "harness/num/tape.h"
 #ifdef __cplusplus
 extern "C" {
