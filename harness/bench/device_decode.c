@@ -271,27 +271,35 @@ static int check_rows(struct bench *bench, struct err *err)
 	return is_sound ? 0 : -1;
 }
 
+// The first is the trial's.
+static int is_wanted(const struct device *d, int i, const char *model)
+{
+	return d->is_trial ? i == 0 : i && (!model || !strcmp(model, steps[i].shape.family));
+}
+
 int bench_device_decode(struct bench *bench, struct device *d, const char *model, struct err *err)
 {
 	int n = 0;
 	if (check_rows(bench, err))
 		return -1;
-	printf("\nsteps of one token, batch 1, weights and cache bf16\n");
-	for (int i = 0; i < N_STEP; i++) {
-		const struct arena_mark mark = arena_mark(&bench->arena);
-		const int is_trial = i == 0;
-		struct err why = {0};
-		if (is_trial != d->is_trial || (!is_trial && model && strcmp(model, steps[i].shape.family) != 0))
-			continue;
-		if (measure_step(bench, d, &steps[i], &why))
-			printf("  %s: left out: %s\n", steps[i].shape.family, why.message);
-		arena_rewind(&bench->arena, mark);
-		n++;
-	}
+	for (int i = 0; i < N_STEP; i++)
+		n += is_wanted(d, i, model);
 	if (!n)
 		return err_set(err,
 		        "bench: option '--model': '%s' does not decode on a device (qwen2-1.5b, llama-3.2-1b or tiny)",
 		        model);
+	if (device_take_probes(d, err))
+		return -1;
+	printf("\nsteps of one token, batch 1, weights and cache bf16\n");
+	for (int i = 0; i < N_STEP; i++) {
+		const struct arena_mark mark = arena_mark(&bench->arena);
+		struct err why = {0};
+		if (!is_wanted(d, i, model))
+			continue;
+		if (measure_step(bench, d, &steps[i], &why))
+			printf("  %s: left out: %s\n", steps[i].shape.family, why.message);
+		arena_rewind(&bench->arena, mark);
+	}
 	printf("\nattention of a step alone, heads of 64, batch 1; bytes of cached rows over time, against the copy\n");
 	for (int i = 0; i < N_ROW; i++)
 		if (!d->is_trial || rows[i].trial)

@@ -151,7 +151,7 @@ static int check_rows(struct bench *bench, struct err *err)
 int bench_device_train(struct bench *bench, struct device *d, const char *model, struct err *err)
 {
 	struct reference of = {0};
-	if (!has_model(model, err) || check_rows(bench, err))
+	if (!has_model(model, err) || check_rows(bench, err) || device_take_probes(d, err))
 		return -1;
 	printf("\nFLOPs of a step: 6 for each multiply-add of the forward pass's products, visible positions alone\n");
 	for (int i = 0; i < N_ROW; i++) {
