@@ -2,7 +2,6 @@
 #include "harness/bench/device.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "harness/base/progress.h"
 #include "harness/bench/workload.h"
@@ -68,19 +67,26 @@ int device_begin(struct device *d, const char *name, int is_trial, struct err *e
 		return -1;
 	if (!d->backend->memory || !d->backend->probe_product)
 		return err_set(err, "bench: option '--device': '%s' is no device (leave it out for the cpu)", name);
-	d->copied = is_trial ? trial_copy_bytes : copy_bytes;
-	const double bytes = 8.0 * d->n * d->n + 2.0 * (double)d->copied;
-	if (device_check_memory(d->backend, bytes, err) || gate(d, err))
+	if (gate(d, err))
 		return -1;
 	tape_open(&d->tape, &d->work, d->backend, 1, CHUNK);
 	arena_init_from(&d->memory, CHUNK, d->backend->memory);
+	return 0;
+}
+
+int device_take_probes(struct device *d, struct err *err)
+{
 	const long n = (long)d->n * d->n;
+	const struct exec exec = op_exec(&d->tape);
+	if (d->c)
+		return 0;
+	d->copied = d->is_trial ? trial_copy_bytes : copy_bytes;
+	if (device_check_memory(d->backend, 8.0 * (double)n + 2.0 * (double)d->copied, err))
+		return -1;
 	d->a = numbers(d, n), d->b = numbers(d, n);
 	d->c = arena_alloc(&d->memory, (size_t)n * sizeof(real));
 	d->from = arena_alloc(&d->memory, d->copied), d->to = arena_alloc(&d->memory, d->copied);
-	const struct exec exec = op_exec(&d->tape);
 	d->backend->clear(&exec, d->from, d->copied);
-	printf("%s\n", d->backend->library());
 	return 0;
 }
 

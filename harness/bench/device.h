@@ -4,6 +4,7 @@
 #ifndef KVLAB_BENCH_DEVICE_H
 #define KVLAB_BENCH_DEVICE_H
 #include "harness/bench/bench.h"
+#include "harness/num/backend.h"
 #include "harness/num/tape.h"
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,8 @@ struct device {
 // CPU (three steps of training; nothing is timed then).
 int device_begin(struct device *d, const char *name, int is_trial, struct err *err);
 void device_end(struct device *d);
+// Once, before the rates: their operands.
+int device_take_probes(struct device *d, struct err *err);
 // FLOPs a second just now of a large bf16 product, its operands rounded before; d is a struct device.
 double device_product_rate(void *d);
 // Bytes a second just now, read and written, of a large copy.

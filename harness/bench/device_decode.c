@@ -13,30 +13,30 @@
 #include "harness/bench/sample.h"
 #include "harness/num/op.h"
 
-enum { LAYERS_MOST = 16, SEED = 1, N_SIZE = 2, TRIAL_SHRINKS = 8192, TRIAL_LAYERS = 2 };
-static const double warm_s = 0.1, cap_s = 0.5, step_cap_s = 3, step_target = 0.75, all_layers = 512e6;
+enum { LAYERS_MOST = 16, SEED = 1, N_SIZE = 2, TRIAL_SHRINKS = 16384, TRIAL_LAYERS = 2 };
+static const double warm_s = 0.1, cap_s = 0.3, step_cap_s = 2, step_target = 0.75, all_layers = 512e6;
 
 static const struct size {
 	double bytes, target; // of a call's cache; the part of the bandwidth to be reached
 } sizes[N_SIZE] = {{256e6, 0.85}, {32e6, 0.6}};
 
-#define HEADS "d_model=2048 n_head=32 d_ff=64 n_vocab=64"
+#define HEADS "d_model=512 n_head=32 d_head=64 d_ff=64 n_vocab=64" // what is not attention is kept small
 #define TRIAL "d_model=32 n_head=4 d_ff=16 n_vocab=16"
 static const struct attention_row {
 	const char *variant, *options, *heads, *trial;
 } rows[] = {
-        {"mha", "", "n_kv_head=32", "n_kv_head=4"},
+        {"mha", "", "n_kv_head=32", NULL},
         {"mha", "rope=at_read", "n_kv_head=32", "n_kv_head=4"},
-        {"gqa", "", "n_kv_head=8", "n_kv_head=2"},
-        {"mqa", "", "n_kv_head=1", "n_kv_head=1"},
+        {"gqa", "", "n_kv_head=8", NULL},
+        {"mqa", "", "n_kv_head=1", NULL},
         {"thin_keys", "d_select_per_head=16", "n_kv_head=8", NULL},
-        {"thin_keys", "d_select_per_head=4", "n_kv_head=8", "n_kv_head=2"},
         {"shared_kv", "rope=rotated_value", "n_kv_head=8", "n_kv_head=2"},
         {"shared_kv", "", "n_kv_head=8", NULL},
         {"shared_qk", "", "n_kv_head=8", NULL},
         {"shared_qkv", "", "n_kv_head=8", NULL},
         {"keyless", "rope=rotated_value", "n_kv_head=8", NULL},
         {"mla", "d_latent=512 d_rope=64", "n_kv_head=32", NULL},
+        {"key_channels", "d_keep=32", "n_kv_head=8", NULL},
 };
 enum { N_ROW = sizeof(rows) / sizeof(*rows) };
 static const enum dtype dtypes[] = {DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
@@ -54,12 +54,20 @@ static const struct step_row {
 };
 enum { N_STEP = sizeof(steps) / sizeof(*steps) };
 
-static void print_sample(const struct arm *arm, double bytes, double target)
+static void print_sample(const struct device *d, const struct arm *arm, double bytes, double target)
 {
 	printf("%9.1f us [%.1f, %.1f] n %ld  %.1f GB/s  %.3f [%.3f, %.3f] of the copy's", arm->median * 1e6,
 	        arm->lo * 1e6, arm->hi * 1e6, arm->n, bytes / arm->median / 1e9, bytes / arm->worth_median,
 	        bytes / arm->worth_hi, bytes / arm->worth_lo);
-	bench_print_target(bytes / arm->worth_median, target, "");
+	if (d->is_trial)
+		printf("\n");
+	else
+		bench_print_target(bytes / arm->worth_median, target, "");
+}
+
+static double bytes_of(const struct size *size, int is_trial)
+{
+	return size->bytes / (is_trial ? TRIAL_SHRINKS : 1);
 }
 
 // --- attention ------------------------------------------------------------------------------------------------------
@@ -122,23 +130,36 @@ static int take_calls(struct subject *s, struct cache *cache, int depth, struct 
 	return s->graph ? 0 : -1;
 }
 
+// The model of a row whose cache has so many bytes a layer, and its depth; NULL, with the sentence, when something
+// refuses.
+static const struct variant *resolve(const struct attention_row *row, enum dtype dtype, const struct size *size,
+        int is_trial, int *depth, struct model_config **model, void **variant_config, struct arena *arena,
+        struct err *err)
+{
+	const struct cache_config types = {.k_dtype = dtype, .v_dtype = dtype};
+	const char *text =
+	        is_trial ? arena_printf(arena, TRIAL " %s", row->trial) : arena_printf(arena, HEADS " %s", row->heads);
+	const struct decode_shape shape = {"llama", row->variant, row->options, text};
+	// The depth first: a model of one layer knows what a token takes.
+	const struct variant *variant = decode_shape_resolve(&shape, 1, 1, model, variant_config, arena, err);
+	if (!variant)
+		return NULL;
+	const struct attn_dims dims = model_attn_dims(*model);
+	*depth = (int)(bytes_of(size, is_trial) / cache_count(&types, variant, &dims, *variant_config).per_token);
+	const int n_layer = is_trial ? TRIAL_LAYERS : (int)ceil(all_layers / size->bytes);
+	return decode_shape_resolve(&shape, n_layer, *depth + 1, model, variant_config, arena, err);
+}
+
 static int measure_attention(struct bench *bench, struct device *d, const struct attention_row *row, enum dtype dtype,
         const struct size *size, struct err *err)
 {
 	const struct cache_config types = {.k_dtype = dtype, .v_dtype = dtype};
-	const double call_bytes = size->bytes / (d->is_trial ? TRIAL_SHRINKS : 1);
-	const int n_layer = d->is_trial ? TRIAL_LAYERS : (int)ceil(all_layers / size->bytes);
-	const char *text = d->is_trial ? arena_printf(&bench->arena, TRIAL " %s", row->trial)
-	                               : arena_printf(&bench->arena, HEADS " %s", row->heads);
-	const struct decode_shape shape = {"llama", row->variant, row->options, text};
 	struct model_config *model;
 	void *variant_config;
-	const struct variant *variant = decode_shape_resolve(&shape, 1, 1, &model, &variant_config, &bench->arena, err);
+	int depth;
+	const struct variant *variant =
+	        resolve(row, dtype, size, d->is_trial, &depth, &model, &variant_config, &bench->arena, err);
 	if (!variant)
-		return -1;
-	const struct attn_dims dims = model_attn_dims(model);
-	const int depth = (int)(call_bytes / cache_count(&types, variant, &dims, variant_config).per_token);
-	if (!decode_shape_resolve(&shape, n_layer, depth + 1, &model, &variant_config, &bench->arena, err))
 		return -1;
 	const struct engine_config config = {.model = model,
 	        .variant = variant,
@@ -160,8 +181,8 @@ static int measure_attention(struct bench *bench, struct device *d, const struct
 		*arm = (struct arm){.run = play_calls, .arg = &s, .yardstick = device_copy_rate, .yardstick_arg = d};
 		sample_arms(arm, 1, d->is_trial ? 0 : warm_s, d->is_trial ? 0 : cap_s, &bench->rng);
 		printf("  %s%s%s, %s, %.4g MB a call, depth %d, %d calls:", row->variant, *row->options ? " " : "",
-		        row->options, dtype_name[dtype], call_bytes / 1e6, depth, s.n_call);
-		print_sample(arm, bytes, size->target);
+		        row->options, dtype_name[dtype], bytes_of(size, d->is_trial) / 1e6, depth, s.n_call);
+		print_sample(d, arm, bytes, size->target);
 		d->backend->graph->release(s.graph);
 	}
 	engine_release(&s.engine);
@@ -170,7 +191,7 @@ static int measure_attention(struct bench *bench, struct device *d, const struct
 
 static void measure_row(struct bench *bench, struct device *d, const struct attention_row *row)
 {
-	for (size_t t = 0; t < sizeof(dtypes) / sizeof(*dtypes); t++)
+	for (size_t t = 0; t < sizeof(dtypes) / sizeof(*dtypes); t += d->is_trial ? 3 : 1)
 		for (int i = 0; i < N_SIZE; i++) {
 			const struct arena_mark mark = arena_mark(&bench->arena);
 			struct err why = {0};
@@ -228,30 +249,57 @@ static int measure_step(struct bench *bench, struct device *d, const struct step
 	printf("  %s, depth %d, %.1f MB of weights and %.1f of cache, %s: %.1f tokens/s,", row->shape.family,
 	        row->depth, cost.weight_bytes / 1e6, cost.cache_bytes / 1e6,
 	        engine.player.n_played ? "captured" : "slot by slot", 1 / arm->median);
-	print_sample(arm, cost.weight_bytes + cost.cache_bytes, step_target);
+	print_sample(d, arm, cost.weight_bytes + cost.cache_bytes, step_target);
 	engine_release(&engine);
 	return 0;
+}
+
+// Whether all rows can be: they say so here, not after minutes on a device.
+static int check_rows(struct bench *bench, struct err *err)
+{
+	const struct arena_mark mark = arena_mark(&bench->arena);
+	struct model_config *model;
+	void *variant_config;
+	int depth, is_sound = 1;
+	for (int i = 0; i < N_ROW && is_sound; i++)
+		is_sound = resolve(&rows[i], DTYPE_F16, &sizes[0], 0, &depth, &model, &variant_config, &bench->arena,
+		                   err) != NULL;
+	for (int i = 0; i < N_STEP && is_sound; i++)
+		is_sound = decode_shape_resolve(&steps[i].shape, 0, steps[i].depth + 1, &model, &variant_config,
+		                   &bench->arena, err) != NULL;
+	arena_rewind(&bench->arena, mark);
+	return is_sound ? 0 : -1;
+}
+
+// The first is the trial's.
+static int is_wanted(const struct device *d, int i, const char *model)
+{
+	return d->is_trial ? i == 0 : i && (!model || !strcmp(model, steps[i].shape.family));
 }
 
 int bench_device_decode(struct bench *bench, struct device *d, const char *model, struct err *err)
 {
 	int n = 0;
-	printf("\nsteps of one token, batch 1, weights and cache bf16\n");
-	for (int i = 0; i < N_STEP; i++) {
-		const struct arena_mark mark = arena_mark(&bench->arena);
-		const int is_trial = i == 0;
-		struct err why = {0};
-		if (is_trial != d->is_trial || (!is_trial && model && strcmp(model, steps[i].shape.family) != 0))
-			continue;
-		if (measure_step(bench, d, &steps[i], &why))
-			printf("  %s: left out: %s\n", steps[i].shape.family, why.message);
-		arena_rewind(&bench->arena, mark);
-		n++;
-	}
+	if (check_rows(bench, err))
+		return -1;
+	for (int i = 0; i < N_STEP; i++)
+		n += is_wanted(d, i, model);
 	if (!n)
 		return err_set(err,
 		        "bench: option '--model': '%s' does not decode on a device (qwen2-1.5b, llama-3.2-1b or tiny)",
 		        model);
+	if (device_take_probes(d, err))
+		return -1;
+	printf("\nsteps of one token, batch 1, weights and cache bf16\n");
+	for (int i = 0; i < N_STEP; i++) {
+		const struct arena_mark mark = arena_mark(&bench->arena);
+		struct err why = {0};
+		if (!is_wanted(d, i, model))
+			continue;
+		if (measure_step(bench, d, &steps[i], &why))
+			printf("  %s: left out: %s\n", steps[i].shape.family, why.message);
+		arena_rewind(&bench->arena, mark);
+	}
 	printf("\nattention of a step alone, heads of 64, batch 1; bytes of cached rows over time, against the copy\n");
 	for (int i = 0; i < N_ROW; i++)
 		if (!d->is_trial || rows[i].trial)

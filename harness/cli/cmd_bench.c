@@ -213,7 +213,10 @@ static int run_on_device(
 		return err_set(err, "bench: option '--steps-only': on a device of --what train and a --model alone");
 	if (device_begin(&d, cli_text(args, "device", NULL), model && !strcmp(model, DEVICE_TRIAL), err))
 		return -1;
-	if (cli_flag(args, "steps-only"))
+	if (!cli_flag(args, "steps-only"))
+		printf("%s%s\n", d.backend->library(),
+		        d.is_trial ? ": a trial of the bench, whose figures say nothing" : "");
+	else
 		failed = bench_device_train_steps(bench, &d, model, cli_int(args, "seconds", 2), err), n = 1;
 	for (int i = 0; !n && i < 2; i++)
 		failed |= (!what || !strcmp(what, device_parts[i].name)) && device_parts[i].run(bench, &d, model, err);
