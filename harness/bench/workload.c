@@ -29,6 +29,16 @@ static const struct row rows[] = {
                 "GPT-2 124M: 12 layers, d_model 768, vocabulary 50257; random tokens (T 64, all scored); batch 4; "
                 "AdamW",
                 "gpt2-124m", "noise", 4, 0.01, 0.85, 1, {{"n_vocab", "50257"}, {"length", "64"}}, {{0}}},
+        // On a device, without dropout as the peers' are.
+        {"tiny", "a trial of the bench itself: 1 layer, d_model 16; random tokens (T 16)", "decoder", "noise", 4, 0.01,
+                0, 0, {{"n_vocab", "32"}, {"length", "16"}},
+                {{"n_layer", "1"}, {"d_model", "16"}, {"n_head", "2"}, {"d_ff", "16"}}},
+        {"gpt2-124m", "GPT-2 124M; random tokens (T 1024)", "gpt2-124m", "noise", 32, 0.01, 0, 0,
+                {{"n_vocab", "50257"}, {"length", "1024"}}, {{"dropout", "0"}}},
+        {"gpt2-557m", "paper A's GPT-2 557M; random tokens (T 1024)", "gpt2-557m", "noise", 16, 0.01, 0, 0,
+                {{"n_vocab", "50257"}, {"length", "1024"}}, {{"dropout", "0"}}},
+        {"llama-3.2-1b", "Llama 3.2 1B; random tokens (T 2048)", "llama-3.2-1b", "noise", 8, 0.01, 0, 0,
+                {{"n_vocab", "128256"}, {"length", "2048"}}, {{"dropout", "0"}}},
         {"smollm2",
                 "SmolLM2 135M: 30 layers, d_model 576, 9 heads in 3 groups, vocabulary 49152; random tokens (T 64); "
                 "batch 1",

@@ -10,6 +10,7 @@
 #include "harness/base/load.h"
 #include "harness/base/progress.h"
 #include "harness/bench/bench.h"
+#include "harness/bench/device.h"
 #include "harness/bench/gate.h"
 #include "harness/cli/command.h"
 
@@ -23,6 +24,9 @@ static const struct cli_option options[] = {
         {"what", CLI_TEXT, "PART",
                 "one part only: workers, machine, step, gpt2, frozen, variants, attention, decode, tokenize, load or "
                 "convert"},
+        {"device", CLI_TEXT, "DEVICE",
+                "train and decode there (cuda, or a plugin's path; --model gpt2-124m, gpt2-557m, llama-3.2-1b, "
+                "qwen2-1.5b or tiny, a trial of the bench)"},
         {"layers", CLI_INT, "N", "layers of the models that decode (default: all of the published shape)"},
         {"weights", CLI_TEXT, "TYPE", "with --what decode --steps-only: f32 (default), f16, bf16 or q8"},
         {"depth", CLI_INT, "N", "with --what decode --steps-only: positions before each step (default 0)"},
@@ -195,6 +199,31 @@ static int run_steps_only(
 	return bench_steps_only(bench, model ? model : models[0], seconds, err);
 }
 
+// Parts that run on a device; both, where none is named.
+static int run_on_device(
+        struct bench *bench, const char *what, const char *model, const struct cli_args *args, struct err *err)
+{
+	static const struct {
+		const char *name;
+		int (*run)(struct bench *, struct device *, const char *model, struct err *);
+	} device_parts[] = {{"train", bench_device_train}, {"decode", bench_device_decode}};
+	struct device d;
+	int n = 0, failed = 0;
+	if (cli_flag(args, "steps-only") && (!what || strcmp(what, "train") != 0 || !model))
+		return err_set(err, "bench: option '--steps-only': on a device of --what train and a --model alone");
+	if (device_begin(&d, cli_text(args, "device", NULL), model && !strcmp(model, DEVICE_TRIAL), err))
+		return -1;
+	if (!cli_flag(args, "steps-only"))
+		printf("%s%s\n", d.backend->library(),
+		        d.is_trial ? ": a trial of the bench, whose figures say nothing" : "");
+	else
+		failed = bench_device_train_steps(bench, &d, model, cli_int(args, "seconds", 2), err), n = 1;
+	for (int i = 0; !n && i < 2; i++)
+		failed |= (!what || !strcmp(what, device_parts[i].name)) && device_parts[i].run(bench, &d, model, err);
+	device_end(&d);
+	return failed ? -1 : 0;
+}
+
 static int run(int argc, char **argv, struct err *err)
 {
 	struct cli_args args;
@@ -203,14 +232,18 @@ static int run(int argc, char **argv, struct err *err)
 	const int n_processor = (int)sysconf(_SC_NPROCESSORS_ONLN),
 	          n_thread = cli_int(&args, "threads", n_processor < 2 ? 1 : 2);
 	const char *model = cli_text(&args, "model", NULL);
-	if (model && !is_model(model))
+	const int is_device = cli_text(&args, "device", NULL) != NULL;
+	if (!is_device && model && !is_model(model))
 		return err_set(err,
 		               "bench: option '--model': there is no model '%s' (small, middle or gpt2; decode: "
 		               "gpt2-124m or llama-3.2-1b)",
 		               model),
 		       COMMAND_ERROR;
 	const char *what = cli_text(&args, "what", NULL);
-	if (what && !is_part(what))
+	if (is_device && what && strcmp(what, "train") != 0 && strcmp(what, "decode") != 0)
+		return err_set(err, "bench: option '--what': '%s' does not run on a device (train or decode)", what),
+		       COMMAND_ERROR;
+	if (!is_device && what && !is_part(what))
 		return err_set(err,
 		               "bench: option '--what': there is no part '%s' (workers, machine, step, gpt2, "
 		               "frozen, variants, attention, decode, tokenize, load or convert)",
@@ -226,7 +259,9 @@ static int run(int argc, char **argv, struct err *err)
 	struct bench bench = {.n_thread = n_thread, .rng = rng_make(1, RNG_CHECK, 0)};
 	arena_init(&bench.arena, 64 << 20);
 	int result = COMMAND_DONE;
-	if (!cli_flag(&args, "steps-only"))
+	if (is_device)
+		result = run_on_device(&bench, what, model, &args, err) ? COMMAND_ERROR : COMMAND_DONE;
+	else if (!cli_flag(&args, "steps-only"))
 		result = measure(&bench, what, model, err);
 	else if (run_steps_only(&bench, what, model, &args, err))
 		result = COMMAND_ERROR;

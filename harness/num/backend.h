@@ -283,6 +283,10 @@ struct backend {
 	double (*sum_squares)(const struct exec *, const real *x, long n);
 	// One Adam(W) step over n numbers; moments m, v.
 	void (*adam)(const struct exec *, real *x, real *m, real *v, const real *dx, long n, const struct adam *);
+
+	// For probes of a device's peak: c (n, n) = a b^T of matrices that are bf16 already, by what serves gemm. NULL:
+	// there is none.
+	void (*probe_product)(const struct exec *, real *c, const void *a, const void *b, int n);
 };
 
 extern const struct backend backend_cpu;

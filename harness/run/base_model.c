@@ -162,7 +162,7 @@ static int train(struct training *t, struct err *err)
 static double bytes_of(const struct setup *plain, const struct base_config *c, int recomputes)
 {
 	const struct step_cost step = trainer_count(plain, c->batch, recomputes);
-	return 4.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes + step.scratch_bytes;
+	return trainer_bytes(&step, 1);
 }
 
 static int save_model(const struct model *trained, const struct setup *plain, const char *folder, struct err *err)

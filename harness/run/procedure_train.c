@@ -115,18 +115,18 @@ static double n_evaluation(const struct train *c, int has_slices)
 	return (n_time + has_slices) * c->n_validation + c->n_test;
 }
 
-// Of whatever memory it trains in: values, gradients, two moments and the best weights; the tape; evaluations' cache.
+// Of whatever memory it trains in: the best weights, too, and evaluations' cache.
 static double memory_of(const struct setup *setup, int recomputes)
 {
 	const struct train *c = setup->procedure_config;
 	const struct attn_dims dims = model_attn_dims(setup->model);
 	const int T = setup->task->shape(setup->task_config).T;
 	const struct step_cost step = trainer_count(setup, c->batch, recomputes);
-	double bytes = 5.0 * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
+	double bytes = trainer_bytes(&step, place_is_apart(&c->place)) + 1.0 * step.n_param * sizeof(real);
 	if (trainer_has_cache(setup))
 		bytes += c->batch * T *
 		         cache_bytes_per_token(setup->cache, setup->variant, &dims, setup->variant_config, T);
-	return place_is_apart(&c->place) ? bytes + step.scratch_bytes : bytes;
+	return bytes;
 }
 
 static struct place_bytes needs_of(const struct setup *setup)

@@ -374,3 +374,9 @@ struct step_cost trainer_count(const struct setup *setup, int batch, int recompu
 	return (struct step_cost){
 	        cost.forward, cost.backward, cost.tensor_bytes, cost.saved_bytes, cost.scratch_bytes, model.n_number};
 }
+
+double trainer_bytes(const struct step_cost *cost, int is_apart)
+{
+	return 4.0 * cost->n_param * sizeof(real) + 2 * cost->tensor_bytes + cost->saved_bytes +
+	       (is_apart ? cost->scratch_bytes : 0);
+}

@@ -88,6 +88,9 @@ struct step_cost {
 // recomputes: blocks are run again in backward.
 struct step_cost trainer_count(const struct setup *setup, int batch, int recomputes);
 
+// Bytes that training takes where it happens: values, gradients and two moments; the tape; on a device scratch memory.
+double trainer_bytes(const struct step_cost *cost, int is_apart);
+
 #ifdef __cplusplus
 }
 #endif

@@ -19,7 +19,7 @@
 	.attention_stored = cuda_attention_stored_##exactness, .linear_stored = cuda_linear_stored_##exactness,        \
 	.store_rows = cuda_store_rows, .read_rows = cuda_read_rows, .map_gain = cuda_map_gain,                         \
 	.map_bias = cuda_map_bias, .map_bias_backward = cuda_map_bias_backward, .cross_entropy = cuda_cross_entropy,   \
-	.sum_squares = cuda_sum_squares, .adam = cuda_adam
+	.sum_squares = cuda_sum_squares, .adam = cuda_adam, .probe_product = cuda_probe_product
 
 static struct backend backend_exact = {.name = "cuda, exact", SLOTS(exact)};
 static struct backend backend_rounded = {.name = "cuda", SLOTS(rounded)};

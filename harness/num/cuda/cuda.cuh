@@ -96,6 +96,7 @@ int cuda_ranks_device(int n_device);
 // --- slots, one file a concern --------------------------------------------------------------------------------------
 void cuda_gemm_exact(const struct exec *, const struct gemm *);
 void cuda_gemm_rounded(const struct exec *, const struct gemm *);
+void cuda_probe_product(const struct exec *, real *c, const void *a, const void *b, int n);
 void cuda_linear_stored_exact(const struct exec *, const struct linear_stored *);
 void cuda_linear_stored_rounded(const struct exec *, const struct linear_stored *);
 
