@@ -14,7 +14,8 @@
 
 enum {
 	CHUNK_NUMBERS = 1 << 21, // logits of a chunk: 8 MiB stay in the last cache beside the weights' panels
-	CHUNK_ROWS = 256         // but never fewer rows: each chunk reads all weights again
+	CHUNK_ROWS = 256,        // but never fewer rows: each chunk reads all weights again
+	APART_NUMBERS = 1 << 28 // 1 GiB of a device's: a chunk also rounds all weights twice and adds to their gradient
 };
 
 struct head {
@@ -26,9 +27,9 @@ struct head {
 	double scale; // of the gradient: 1 over the number of targets
 };
 
-static int chunk_rows(long m, int n_vocab)
+static int chunk_rows(long m, int n_vocab, int numbers)
 {
-	const int rows = CHUNK_NUMBERS / n_vocab / CHUNK_ROWS * CHUNK_ROWS, least = rows ? rows : CHUNK_ROWS;
+	const int rows = numbers / n_vocab / CHUNK_ROWS * CHUNK_ROWS, least = rows ? rows : CHUNK_ROWS;
 	return m < least ? (int)m : least;
 }
 
@@ -92,7 +93,8 @@ struct loss op_linear_cross_entropy(
         struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *b, const int *targets, double *row_loss)
 {
 	const long m = tensor_n_row(x);
-	const int rows = chunk_rows(m, w->T);
+	const int is_apart = tape->mode == TAPE_COUNT || tape->backend->memory; // scratch is counted for devices
+	const int rows = chunk_rows(m, w->T, is_apart ? APART_NUMBERS : CHUNK_NUMBERS);
 	if (w->C != x->C || (b && b->C != w->T))
 		BUG("linear cross-entropy: weight (%d, %d) on an input of %d columns", w->T, w->C, x->C);
 	if (tape->mode == TAPE_COUNT) {
