@@ -32,8 +32,9 @@ __attribute__((always_inline)) static inline struct scale block_scale(const unsi
 	return s;
 }
 
-// Numbers 8 v .. 8 v + 7 of a block; of q8 and q4 the whole numbers, without their scale.
-__attribute__((always_inline)) static inline vec block_numbers(const unsigned char *block, int v, const enum dtype type)
+// Numbers 8 v .. 8 v + 7 of a block; of q8 and q4 the whole numbers, without their scale. A call, as the next one: in
+// every tile of the template it would be a minute of the compiler's time.
+__attribute__((noinline)) static vec block_numbers(const unsigned char *block, int v, const enum dtype type)
 {
 	vec x = {0};
 	for (int i = 0; i < VEC; i++) {
@@ -55,8 +56,7 @@ __attribute__((always_inline)) static inline vec block_numbers(const unsigned ch
 }
 
 // n of at most 8 numbers from number p of a row on, zeros after them; types without scales.
-__attribute__((always_inline)) static inline vec load_part(
-        const unsigned char *row, int p, int n, const enum dtype type)
+__attribute__((noinline)) static vec load_part(const unsigned char *row, int p, int n, const enum dtype type)
 {
 	unsigned char half[2 * VEC] = {0};
 	if (type == DTYPE_F32)
