@@ -10,24 +10,26 @@ forms = distinct(ours_series)
 style_of(form) = style_(form, 1)
 style_(form, i) = i > words(forms) ? 9 : word(forms, i) eq form ? i : style_(form, i + 1)
 shown(percent) = percent > 0.01 ? percent : 0.01 # the axis is logarithmic: what is less lies on its floor
+wide = 0.555 / n_panel # what is right of the panels is the legend's
 set multiplot
 set tmargin at screen 0.87
 set bmargin at screen 0.145
 set logscale y
 set logscale x 2
-set xtics ('1/6' 1./6, '1/4' 1./4, '1/3' 1./3, '1/2' 1./2, '2/3' 2./3)
+set xtics ('1/6' 1./6, '1/4' 1./4, '1/3' 1./3, '1/2' 1./2, '2/3' 2./3) font ',10'
 set xlabel 'rank, share of the width of keys' offset 0, 0.2
 set format y '%g %%'
-set yrange [0.01:3000]
-set offsets graph 0.05, graph 0.05, graph 0.05, 0
+stats ours_file using (column('hi')) nooutput
+set yrange [0.01:10**ceil(log10(STATS_max > 130 ? STATS_max : 130))]
+set offsets graph 0.03, graph 0.03, 0, 0
 do for [p = 1:n_panel] {
 	panel = word(panels, p)
-	left = 0.12 + (p - 1) * 0.88 / n_panel
+	left = 0.135 + (p - 1) * (wide + 0.03)
 	set lmargin at screen left
-	set rmargin at screen left + 0.88 / n_panel - 0.085
-	if (p == 1) { set ylabel 'increase of test perplexity (0.01 %: that or less)' offset -0.2, 0 } else { unset ylabel }
+	set rmargin at screen left + wide - 0.045
+	if (p == 1) { set ylabel 'increase of test perplexity (0.01 %: that or less)' offset 0.8, 0 } else { unset ylabel }
 	set label 1 spaced(panel) at graph 0.5, 1.035 center font ',13' noenhanced
-	if (p == n_panel) { set key top right Left reverse noenhanced } else { unset key }
+	if (p == n_panel) { set key at screen 0.99, 0.86 right top Left reverse noenhanced } else { unset key }
 	plot for [b in blocks_of(ours_panel, panel)] ours_file index int(b) \
 			using (column('share')):(shown(column('change'))):(shown(column('lo'))):(shown(column('hi'))) \
 			with yerrorbars ls style_of(word(ours_series, int(b) + 1)) dt 1 lw 1 pt -1 notitle, \
