@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The inner kernels of decoding: few vectors times rows as they lie in memory, in the type that they are kept in.
-// Products with weights, scores and weighted averages are made of them. Twice compiled: with AVX2, FMA and F16C
-// (rows_avx2.c) and for any processor (rows_portable.c); which one runs is chosen at run time.
+// Products with weights, scores and weighted averages are made of them. Thrice compiled: with AVX-512
+// (rows_avx512.c), with AVX2, FMA and F16C (rows_avx2.c) and for any processor (rows_portable.c); which set runs is
+// chosen at run time.
 //
 // Rows begin with the first number that is wanted; q8 and q4 take d in whole blocks of DTYPE_BLOCK. A number of the
 // result depends on its own operands alone: not on m, n, or where its row stands.
@@ -61,7 +62,8 @@ struct row_kernels {
 extern const struct row_kernels rows_portable;
 // Their kernels are NULL where the compiler does not make them.
 extern const struct row_kernels rows_avx2, rows_avx512;
-// What this processor runs.
+// The sets that this processor runs, the best first; NULL beyond the last.
+const struct row_kernels *rows_set(int i);
 const struct row_kernels *rows_best(void);
 
 #ifdef __cplusplus
