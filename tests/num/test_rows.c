@@ -189,10 +189,9 @@ static void check_cached(const struct row_kernels *kernels, int round)
 static void cached_rows_equal_sums_in_double(void **state UNUSED)
 {
 	const struct arena_mark mark = arena_mark(&rig.memory);
-	for (int round = 0; round < ROUNDS; round++, arena_rewind(&rig.memory, mark)) {
-		check_cached(&rows_portable, round);
-		check_cached(rows_best(), round);
-	}
+	for (int round = 0; round < ROUNDS; round++, arena_rewind(&rig.memory, mark))
+		for (int i = 0; rows_set(i); i++)
+			check_cached(rows_set(i), round);
 }
 
 static void check_weigh(const struct row_kernels *kernels)
@@ -233,10 +232,9 @@ static void check_weigh(const struct row_kernels *kernels)
 
 static void weights_are_exponentials(void **state UNUSED)
 {
-	for (int round = 0; round < 50; round++) {
-		check_weigh(&rows_portable);
-		check_weigh(rows_best());
-	}
+	for (int round = 0; round < 50; round++)
+		for (int i = 0; rows_set(i); i++)
+			check_weigh(rows_set(i));
 }
 
 struct case_ {
