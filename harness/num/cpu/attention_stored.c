@@ -21,8 +21,12 @@ enum {
 	TILE = DTYPE_BLOCK,
 	SPLIT_LEAST = 4 * TILE,
 	SPLITS_MOST = 32,
+	PANEL = TILE * TILE + 16, // numbers to the next panel: not all in the same sets of L1
 	MANY = 8, // query heads of a key head from which on its tile is a product
 };
+
+// Below any score that counts, and finite: a row that sees nothing of a split weighs nothing there.
+static const real LOWEST = -1e30f;
 
 struct decode {
 	const struct attention_shape *shape;
@@ -44,7 +48,8 @@ struct workspace {
 	real *turned; // a sequence's queries, turned back by the tile's position
 	real *copy;   // a tile of keys or values in reals; product: of one head, in panels of TILE columns
 	real *row;    // one row of turned keys
-	real *channels;
+	real *channels; // (m, TILE): scores by channel
+	real *shrink; // (n_lane)
 };
 
 // The way to rows p0.. of a tile: as they lie, or a copy in reals where a kernel could not begin there.
@@ -88,11 +93,11 @@ static struct source source_of(const struct stored *s, real *copy, int S, int b,
 	if (is_as_kept(s, width))
 		return (struct source){
 		        s->dtype, {s->at + b * s->b_bytes + p0 * s->row_bytes + dtype_row_bytes(s->dtype, s->from),
-		                          s->row_bytes, (ptrdiff_t)dtype_row_bytes(s->dtype, width), n_part, width}};
+		                          s->row_bytes, n_part, width}};
 	const int columns = n_part * width;
 	cpu_read_block(s, copy, columns, b, p0, n, S, 0, columns);
-	const ptrdiff_t size = sizeof(*copy);
-	return (struct source){DTYPE_F32, {(unsigned char *)copy, columns * size, width * size, n_part, width}};
+	return (struct source){
+	        DTYPE_F32, {(unsigned char *)copy, columns * (ptrdiff_t)sizeof(*copy), n_part, width}};
 }
 
 // --- rows from end to end -----------------------------------------------------------------------------------------
@@ -123,15 +128,20 @@ static void score_rows(const struct decode *d, const struct workspace *space, co
 		return;
 	}
 	const struct source keys = source_of(k, space->copy, s->S, b, p0, n, s->n_k_head, s->d_qk);
+	const int is_fused = k->turn && turn_is_whole(&d->turn, s->d_qk);
+	const struct cached one = {(unsigned char *)space->row, 0, s->n_k_head, s->d_qk};
 	struct cached row = keys.rows;
-	const ptrdiff_t d_bytes = s->d_qk * (ptrdiff_t)sizeof(real);
-	const struct cached turned = {(unsigned char *)space->row, 0, d_bytes, s->n_k_head, s->d_qk};
 	for (int j = 0; j < n; j++, row.at += row.row_bytes) {
 		real *score = space->score + (ptrdiff_t)j * d->n_lane;
-		if (k->turn) {
-			const struct rows heads = {row.at, row.part_bytes, s->n_k_head, s->d_qk, 0};
-			turn_rows(space->row, s->d_qk, &heads, keys.dtype, &d->turn, j, 0, d->kernels);
-			d->kernels->score[DTYPE_F32](score, q, d->m, &turned);
+		if (is_fused) {
+			const struct turned turned = turn_of(&d->turn, j);
+			d->kernels->score_turned[keys.dtype](score, q, d->m, &row, &turned);
+		} else if (k->turn) {
+			const struct rows heads = {
+			        row.at, (ptrdiff_t)dtype_row_bytes(keys.dtype, s->d_qk), s->n_k_head, s->d_qk, 0};
+			d->kernels->copy[keys.dtype](space->row, s->d_qk, &heads);
+			turn_rows(space->row, s->d_qk, s->n_k_head, &d->turn, j);
+			d->kernels->score[DTYPE_F32](score, q, d->m, &one);
 		} else
 			d->kernels->score[keys.dtype](score, q, d->m, &row);
 	}
@@ -141,7 +151,7 @@ static void average_rows(const struct decode *d, const struct workspace *space, 
 {
 	const struct attention_shape *s = d->shape;
 	const struct source values = source_of(d->v, space->copy, s->S, b, p0, n, s->n_k_head, s->d_v);
-	d->kernels->average[values.dtype](average, d->ld, space->score, d->n_lane, d->m, &values.rows, n);
+	d->kernels->average[values.dtype](average, space->score, d->n_lane, d->m, &values.rows, n);
 }
 
 // --- products -----------------------------------------------------------------------------------------------------
@@ -149,39 +159,36 @@ static void average_rows(const struct decode *d, const struct workspace *space, 
 // Part g of n rows in panels of TILE columns, (panel, row, column): a panel stays in L1 while all vectors pass.
 static void unpack(const struct decode *d, const struct stored *s, real *copy, int b, int g, int p0, int n, int width)
 {
-	const int whole = width / TILE * TILE, from = g * width;
+	const int n_whole = width / TILE, rest = width % TILE, from = g * width;
 	if (s->tail || !stored_is_whole(s, from, width)) {
 		for (int c = 0; c < width; c += TILE)
-			cpu_read_block(s, copy + (ptrdiff_t)c * TILE, TILE, b, p0, n, d->shape->S, from + c,
+			cpu_read_block(s, copy + c / TILE * (ptrdiff_t)PANEL, TILE, b, p0, n, d->shape->S, from + c,
 			        cpu_min(TILE, width - c));
 		return;
 	}
 	const ptrdiff_t block = (ptrdiff_t)dtype_row_bytes(s->dtype, TILE), ahead = TILE * s->row_bytes;
-	const unsigned char *at =
-	        s->at + b * s->b_bytes + p0 * s->row_bytes + dtype_row_bytes(s->dtype, s->from + from);
-	for (int j = 0; j < n; j++, at += s->row_bytes) {
-		const struct rows blocks = {at, block, whole / TILE, TILE, ahead},
-		                  rest = {at + whole / TILE * block, block, 1, width - whole, ahead};
-		d->kernels->copy[s->dtype](copy + (ptrdiff_t)j * TILE, TILE * TILE, &blocks);
-		if (whole < width)
-			d->kernels->copy[s->dtype](copy + (ptrdiff_t)whole * TILE + (ptrdiff_t)j * TILE, 0, &rest);
+	const unsigned char *at = s->at + b * s->b_bytes + p0 * s->row_bytes + dtype_row_bytes(s->dtype, s->from + from);
+	for (int j = 0; j < n; j++, at += s->row_bytes, copy += TILE) {
+		const struct rows blocks = {at, block, n_whole, TILE, ahead},
+		                  last = {at + n_whole * block, block, 1, rest, ahead};
+		d->kernels->copy[s->dtype](copy, PANEL, &blocks);
+		if (rest)
+			d->kernels->copy[s->dtype](copy + n_whole * (ptrdiff_t)PANEL, 0, &last);
 	}
 }
 
-// The same, turned on the way.
+// Their rows, turned.
 static void turn_panels(const struct decode *d, const struct workspace *space, int n)
 {
 	const int width = d->shape->d_qk;
 	for (int j = 0; j < n; j++) {
-		real *row = space->row;
 		for (int c = 0; c < width; c += TILE)
-			memcpy(row + c, space->copy + (ptrdiff_t)(c + j) * TILE,
-			        (size_t)cpu_min(TILE, width - c) * sizeof(*row));
-		const struct rows one = {(unsigned char *)row, 0, 1, width, 0};
-		turn_rows(row, width, &one, DTYPE_F32, &d->turn, j, 0, d->kernels);
+			memcpy(space->row + c, space->copy + c / TILE * (ptrdiff_t)PANEL + j * TILE,
+			        (size_t)cpu_min(TILE, width - c) * sizeof(real));
+		turn_rows(space->row, width, 1, &d->turn, j);
 		for (int c = 0; c < width; c += TILE)
-			memcpy(space->copy + (ptrdiff_t)(c + j) * TILE, row + c,
-			        (size_t)cpu_min(TILE, width - c) * sizeof(*row));
+			memcpy(space->copy + c / TILE * (ptrdiff_t)PANEL + j * TILE, space->row + c,
+			        (size_t)cpu_min(TILE, width - c) * sizeof(real));
 	}
 }
 
@@ -200,7 +207,7 @@ static void score_product(
 	for (int c = 0; c < s->d_qk; c += TILE) {
 		const struct rows queries = {(const unsigned char *)(q + (ptrdiff_t)c * d->head_lanes), row_bytes,
 		        cpu_min(TILE, s->d_qk - c), d->head_lanes, 0};
-		const struct weights keys = {space->copy + (ptrdiff_t)c * TILE, TILE, 1};
+		const struct weights keys = {space->copy + c / TILE * (ptrdiff_t)PANEL, TILE, 1};
 		d->kernels->sum[DTYPE_F32](score, d->n_lane, keys, n, &queries);
 	}
 }
@@ -222,7 +229,7 @@ static void average_product(
 		unpack(d, d->v, space->copy, b, g, p0, n, s->d_v);
 	const struct weights weights = {space->score + g * d->head_lanes, 1, d->n_lane};
 	for (int c = 0; c < s->d_v; c += TILE) {
-		const struct rows panel = {(const unsigned char *)(space->copy + (ptrdiff_t)c * TILE),
+		const struct rows panel = {(const unsigned char *)(space->copy + c / TILE * (ptrdiff_t)PANEL),
 		        TILE * sizeof(real), n, cpu_min(TILE, s->d_v - c), 0};
 		d->kernels->sum[DTYPE_F32](average + c, d->ld, weights, d->m, &panel);
 	}
@@ -230,63 +237,45 @@ static void average_product(
 
 // --- weights ------------------------------------------------------------------------------------------------------
 
-// Lanes first..first+n-1 of scores become weights; their maxima, sums and averages so far are brought to the new
-// maximum. Lane i sees seen[i] positions of the tile; NULL: all n of it.
-__attribute__((always_inline)) static inline void weigh_lanes(
-        const struct decode *d, real *score, ptrdiff_t state, int n, const real *seen)
-{
-	const ptrdiff_t ld = d->n_lane;
-	real *at = d->most + state;
-	const vec before = vec_load(at), hidden = vec_set(-INFINITY);
-	const vec limit = seen ? vec_load(seen) : before;
-	vec most = before;
-	for (int j = 0; j < n; j++) {
-		vec x = vec_load(score + j * ld);
-		if (seen)
-			vec_store(score + j * ld, x = vec_choose(vec_set((real)j) < limit, x, hidden));
-		most = vec_max(x, most);
-	}
-	const vec_mask is_more = most > before;
-	const vec shrink = vec_choose(is_more, vec_exp(before - most), vec_set(1)); // of nothing at first
-	for (int i = 0; i < VEC; i++)
-		if (is_more[i]) {
-			real *average = d->average + (state + i) * d->ld;
-			for (int c = 0; c < d->ld; c += VEC)
-				vec_store(average + c, vec_load(average + c) * shrink[i]);
-		}
-	vec sum = vec_load(d->total + state) * shrink;
-	for (int j = 0; j < n; j++) {
-		vec e = vec_exp(vec_load(score + j * ld) - most);
-		if (seen)
-			e = vec_choose(vec_set((real)j) < limit, e, (vec){0});
-		vec_store(score + j * ld, e);
-		sum += e;
-	}
-	vec_store(at, most);
-	vec_store(d->total + state, sum);
-}
-
-static void weigh(
-        const struct decode *d, const struct workspace *space, ptrdiff_t state, int p0, int n, int from, int n_lane)
+static void add_bias(const struct decode *d, const struct workspace *space, int p0, int n, int from, int n_lane)
 {
 	const struct attention_shape *s = d->shape;
-	const int all_seen = visible(s, 0) >= p0 + n;
-	for (int lane = from; lane < from + n_lane; lane += VEC) {
-		real *score = space->score + lane, seen[VEC];
-		for (int i = 0; i < VEC; i++) {
-			const int g = (lane + i) / d->head_lanes, vector = (lane + i) % d->head_lanes;
-			const int is_lane = g < s->n_k_head && vector < d->m;
-			seen[i] = (real)(is_lane ? visible(s, vector / d->group) - p0 : n);
-			if (!s->key_bias || !is_lane)
-				continue;
-			const real *bias = s->key_bias + (g * d->group + vector % d->group) * s->key_bias_stride + p0;
-			for (int j = 0; j < n; j++)
-				score[j * (ptrdiff_t)d->n_lane + i] += bias[j];
-		}
-		if (all_seen)
-			weigh_lanes(d, score, state + lane, n, NULL);
-		else
-			weigh_lanes(d, score, state + lane, n, seen);
+	for (int lane = from; lane < from + n_lane; lane++) {
+		const int g = lane / d->head_lanes, i = lane % d->head_lanes;
+		if (g >= s->n_k_head || i >= d->m)
+			continue;
+		const real *bias = s->key_bias + (g * d->group + i % d->group) * s->key_bias_stride + p0;
+		for (int j = 0; j < n; j++)
+			space->score[(ptrdiff_t)j * d->n_lane + lane] += bias[j];
+	}
+}
+
+// The last positions of a step of several rows: what a row does not see weighs nothing.
+static void hide(const struct decode *d, const struct workspace *space, int p0, int n, int from, int n_lane)
+{
+	for (int lane = from; lane < from + n_lane; lane++) {
+		const int i = lane % d->head_lanes, seen = visible(d->shape, cpu_min(i, d->m - 1) / d->group) - p0;
+		for (int j = seen < 0 ? 0 : seen; j < n; j++)
+			space->score[(ptrdiff_t)j * d->n_lane + lane] = -INFINITY;
+	}
+}
+
+// Lanes from..from+n_lane-1 of scores become weights; their maxima, sums and averages so far are brought to the new
+// maximum.
+static void weigh(const struct decode *d, const struct workspace *space, ptrdiff_t state, int p0, int n, int from,
+        int n_lane)
+{
+	const int all_seen = visible(d->shape, 0) >= p0 + n;
+	real *most = d->most + state + from, *total = d->total + state + from;
+	if (d->shape->key_bias)
+		add_bias(d, space, p0, n, from, n_lane);
+	if (!all_seen)
+		hide(d, space, p0, n, from, n_lane);
+	d->kernels->weigh(space->score + from, d->n_lane, n, n_lane, most, total, space->shrink);
+	for (int i = 0; i < n_lane; i++) {
+		real *average = d->average + (state + from + i) * d->ld;
+		for (int c = 0; c < d->ld && space->shrink[i] != 1; c += VEC)
+			vec_store(average + c, vec_load(average + c) * space->shrink[i]);
 	}
 }
 
@@ -317,7 +306,7 @@ static void attend_split(const struct decode *d, const struct workspace *space, 
 	const int to = cpu_min((split + 1) * d->split, visible(s, s->T - 1)), n_vector = s->n_k_head * d->head_lanes;
 	const ptrdiff_t q_size = (ptrdiff_t)n_vector * s->d_qk;
 	for (ptrdiff_t i = 0; i < d->n_lane; i++)
-		d->most[state + i] = -INFINITY, d->total[state + i] = 0;
+		d->most[state + i] = LOWEST, d->total[state + i] = 0;
 	memset(d->average + state * d->ld, 0, (size_t)(d->n_lane * d->ld) * sizeof(real));
 	memset(space->score, 0, (size_t)d->n_lane * TILE * sizeof(real)); // lanes that are nobody's
 	for (int p0 = split * d->split; p0 < to; p0 += TILE) {
@@ -368,7 +357,7 @@ static int split_length(int S)
 static size_t copy_size(const struct decode *d, const struct stored *s, int width)
 {
 	if (d->is_product)
-		return (size_t)cpu_blocks(width, TILE) * TILE * TILE;
+		return (size_t)cpu_blocks(width, TILE) * PANEL;
 	const int n = d->shape->n_k_head;
 	return is_as_kept(s, width) ? 0 : (size_t)TILE * (size_t)n * (size_t)width;
 }
@@ -409,7 +398,7 @@ static void attention_stored(const struct exec *exec, struct strided_out out, st
 	const size_t n_row = k->turn ? (size_t)s->n_k_head * (size_t)whole_vectors(s->d_qk) : 0;
 	const size_t n_copy = larger(copy_size(&d, k, s->d_qk), copy_size(&d, v, s->d_v));
 	const size_t n_channel = k->tail ? (size_t)m * TILE : 0;
-	const size_t size = n_score + n_turned + n_row + n_copy + n_channel;
+	const size_t size = n_score + n_turned + n_row + n_copy + n_channel + (size_t)d.n_lane;
 	real *spaces = arena_alloc(exec->scratch, size * (size_t)exec->n_thread * sizeof(real));
 	const int n_task = s->B * d.n_split, n_vector = s->B * s->n_k_head * m;
 #pragma omp parallel num_threads(exec->n_thread) if (exec->n_thread > 1 && n_task > 1)
@@ -419,6 +408,7 @@ static void attention_stored(const struct exec *exec, struct strided_out out, st
 		space.row = space.turned + n_turned;
 		space.copy = space.row + n_row;
 		space.channels = space.copy + n_copy;
+		space.shrink = space.channels + n_channel;
 #pragma omp for schedule(static) // one stretch a thread: what is fetched past a split's end is its own next
 		for (int task = 0; task < n_task; task++)
 			attend_split(&d, &space, task / d.n_split, task % d.n_split);

@@ -26,11 +26,18 @@ struct weights {
 	ptrdiff_t to_vector, to_row;
 };
 
-// Rows of a cache: parts that lie side by side belong to different heads.
+// Rows of a cache: parts of d numbers that lie side by side belong to different heads.
 struct cached {
 	const unsigned char *at;
-	ptrdiff_t row_bytes, part_bytes;
-	int n_part, d; // numbers of a part
+	ptrdiff_t row_bytes;
+	int n_part, d;
+};
+
+// Numbers from + i and from + pairs + i of each part are turned by rotor (2, pairs): cosines, then sines. from, pairs
+// and the width of a part are multiples of 8.
+struct turned {
+	int from, pairs;
+	const real *rotor;
 };
 
 struct row_kernels {
@@ -39,17 +46,17 @@ struct row_kernels {
 	void (*dot[N_DTYPE])(real *out, ptrdiff_t ldo, const real *x, ptrdiff_t ldx, int m, const struct rows *rows);
 	// out (m, d) += w (m, n) rows
 	void (*sum[N_DTYPE])(real *out, ptrdiff_t ldo, struct weights w, int m, const struct rows *rows);
-	// out (n_part, m) = x (n_part, m, d) times the parts of one row
+	// out (n_part, m) = x (n_part, m, d) times the parts of one row, as they are or turned
 	void (*score[N_DTYPE])(real *out, const real *x, int m, const struct cached *row);
+	void (*score_turned[N_DTYPE])(
+	        real *out, const real *x, int m, const struct cached *row, const struct turned *turned);
 	// out (n_part * m, d), its rows in whole vectors, += w (n, n_part * m) times the parts of n rows
-	void (*average[N_DTYPE])(
-	        real *out, ptrdiff_t ldo, const real *w, ptrdiff_t ldw, int m, const struct cached *rows, int n);
+	void (*average[N_DTYPE])(real *out, const real *w, ptrdiff_t ldw, int m, const struct cached *rows, int n);
+	// n_lane columns (a multiple of 8) of scores (n, ld) become weights: most is raised to their maximum, total
+	// times shrink = e^(most before - most) grows by their sum.
+	void (*weigh)(real *score, ptrdiff_t ld, int n, int n_lane, real *most, real *total, real *shrink);
 	// out (n, d) = rows
 	void (*copy[N_DTYPE])(real *out, ptrdiff_t ldo, const struct rows *rows);
-	// The same with numbers from + i and from + pairs + i of each row turned by its rotor (2, pairs), ldr numbers
-	// after the one before: cosines, then sines. from, pairs and d are multiples of 8.
-	void (*copy_turned[N_DTYPE])(real *out, ptrdiff_t ldo, const struct rows *rows, int from, int pairs,
-	        const real *rotor, ptrdiff_t ldr);
 };
 
 extern const struct row_kernels rows_portable;

@@ -11,6 +11,7 @@
 
 #include "harness/num/cpu/rows_x86.inc"
 
+enum { IS_TUNED = 1 }; // tiles of cached rows, and common widths of heads, have code of their own
 #include "harness/num/cpu/rows_template.inc"
 
 const struct row_kernels rows_avx2 = {.name = "avx2", ROW_KERNELS_TABLE};

@@ -12,6 +12,7 @@
 
 #include "harness/num/cpu/rows_x86.inc"
 
+enum { IS_TUNED = 1 };
 #define ROWS_WIDE
 enum { WIDE = 16, TILE = 16, GROUP = 4, SCALES_SUMS = 0 };
 typedef real wide __attribute__((vector_size(64)));

@@ -44,23 +44,25 @@ void turn_prepare(struct turn_table *t, const struct rope *rope, int n_tile, str
 	}
 }
 
-void turn_rows(real *x, ptrdiff_t ld, const struct rows *rows, enum dtype dtype, const struct turn_table *t, int at,
-        int step, const struct row_kernels *kernels)
+int turn_is_whole(const struct turn_table *t, int d)
 {
-	const int pairs = t->rope->n_rotary / 2, from = t->rope->from;
-	const ptrdiff_t size = 2 * pairs;
-	if (t->rope->halves && (from | pairs | rows->d) % VEC == 0) {
-		kernels->copy_turned[dtype](x, ld, rows, from, pairs, t->rest + at * size, step * size);
-		return;
-	}
-	if (rows->at != (const unsigned char *)x)
-		kernels->copy[dtype](x, ld, rows);
-	for (int p = 0; p < rows->n; p++) {
-		real *a = x + p * ld + from;
-		const real *c = t->rest + (at + p * step) * size, *s = c + pairs;
+	return t->rope->halves && (t->rope->from | t->rope->n_rotary / 2 | d) % VEC == 0;
+}
+
+struct turned turn_of(const struct turn_table *t, int at)
+{
+	const int pairs = t->rope->n_rotary / 2;
+	return (struct turned){t->rope->from, pairs, t->rest + (ptrdiff_t)at * 2 * pairs};
+}
+
+void turn_rows(real *x, ptrdiff_t ld, int n, const struct turn_table *t, int at)
+{
+	const int pairs = t->rope->n_rotary / 2, halves = t->rope->halves;
+	const real *c = t->rest + (ptrdiff_t)at * 2 * pairs, *s = c + pairs;
+	for (int j = 0; j < n; j++) {
+		real *a = x + j * ld + t->rope->from;
 		for (int i = 0; i < pairs; i++) {
-			real *first = t->rope->halves ? a + i : a + 2 * i,
-			     *second = first + (t->rope->halves ? pairs : 1);
+			real *first = halves ? a + i : a + 2 * i, *second = first + (halves ? pairs : 1);
 			const real u = *first, v = *second;
 			*first = u * c[i] - v * s[i];
 			*second = u * s[i] + v * c[i];
