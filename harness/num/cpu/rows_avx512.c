@@ -5,7 +5,10 @@
 
 #if defined(__x86_64__) && !defined(KVLAB_DOUBLE)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // GCC 12: the undefined operands of its intrinsics
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include "harness/num/cpu/half.h"
 #include "harness/num/cpu/vec.h"
