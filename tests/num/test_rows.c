@@ -120,6 +120,132 @@ static void kernels_equal_sums_in_double(void **state UNUSED)
 	}
 }
 
+// Rows of a cache: parts of several heads side by side, each with vectors of its own, turned or not.
+static void check_cached(const struct row_kernels *kernels, int round)
+{
+	static const int widths[] = {64, 128, 16, 24, 96};
+	const enum dtype dtype = (enum dtype)(round % N_DTYPE);
+	const int has_scale = dtype == DTYPE_Q8 || dtype == DTYPE_Q4, is_turned = round % 3 == 0;
+	const int m = rig_int(&rng, 1, 7), n = rig_int(&rng, 1, 9), n_part = rig_int(&rng, 1, 19);
+	int d = round % 2 ? widths[rig_int(&rng, 0, 4)] : random_d(dtype);
+	if (has_scale || is_turned)
+		d = (d + DTYPE_BLOCK - 1) / DTYPE_BLOCK * DTYPE_BLOCK;
+	const int from = 8 * rig_int(&rng, 0, d / 16), pairs = 8 * rig_int(&rng, 0, (d - from) / 16),
+	          width = (d + 7) / 8 * 8;
+	const struct matrix w = make_matrix(dtype, n, n_part * d, dtype == DTYPE_F32 ? 4 * (round % 3) : round % 3);
+	const struct cached rows = {w.bytes, w.stored.row_bytes, n_part, d};
+	const struct guarded x = guarded_operand(&rig, n_part * m, d, d),
+	                     rotor = guarded_operand(&rig, 2, pairs + !pairs, pairs + !pairs),
+	                     y = guarded_output(&rig, n, n_part * m, n_part * m + round % 3, 0),
+	                     weight = guarded_operand(&rig, n, n_part * m, n_part * m + round % 5),
+	                     z = guarded_output(&rig, n_part * m, width, width, 1);
+	double *dot = numbers((long)n * n_part * m), *dot_size = numbers((long)n * n_part * m);
+	double *sum = numbers((long)n_part * m * width), *sum_size = numbers((long)n_part * m * width);
+	const struct turned turned = {from, pairs, rotor.x};
+	for (int j = 0; j < n; j++)
+		for (int i = 0; i < n_part * m; i++) {
+			const real *part = w.x + ((long)j * n_part + i / m) * d;
+			for (int c = 0; c < d; c++) {
+				const int at = c - from, pair = is_turned && at >= 0 && at < 2 * pairs;
+				double k = (double)part[c], size = fabs(k);
+				if (pair) {
+					const double cosine = (double)rotor.x[at % pairs],
+					             sine = (double)rotor.x[rotor.stride + at % pairs],
+					             a = (double)part[from + at % pairs],
+					             b = (double)part[from + pairs + at % pairs];
+					k = at < pairs ? a * cosine - b * sine : a * sine + b * cosine;
+					size = fabs(a) * (fabs(cosine) + fabs(sine)) +
+					       fabs(b) * (fabs(cosine) + fabs(sine));
+				}
+				dot[j * n_part * m + i] += (double)x.x[i * x.stride + c] * k;
+				dot_size[j * n_part * m + i] += fabs((double)x.x[i * x.stride + c]) * size;
+				const double term = (double)weight.x[j * weight.stride + i] * (double)part[c];
+				sum[i * width + c] += term, sum_size[i * width + c] += fabs(term);
+			}
+		}
+	for (int j = 0; j < n; j++) {
+		struct cached row = rows;
+		row.at += j * rows.row_bytes;
+		if (is_turned)
+			kernels->score_turned[dtype](y.x + j * y.stride, x.x, m, &row, &turned);
+		else
+			kernels->score[dtype](y.x + j * y.stride, x.x, m, &row);
+	}
+	assert_near(arena_printf(&rig.memory, "%s score %s", kernels->name, dtype_name[dtype]), &y, dot, dot_size,
+	        ROUNDING + d / 8.0);
+	// A score has the same bits alone.
+	for (int i = 0; i < n_part * m; i++) {
+		struct cached one = {rows.at + (size_t)(i / m) * dtype_row_bytes(dtype, d), rows.row_bytes, 1, d};
+		real alone;
+		if (is_turned)
+			kernels->score_turned[dtype](&alone, x.x + i * x.stride, 1, &one, &turned);
+		else
+			kernels->score[dtype](&alone, x.x + i * x.stride, 1, &one);
+		assert_memory_equal(&alone, y.x + i, sizeof(alone));
+	}
+	kernels->average[dtype](z.x, weight.x, weight.stride, m, &rows, n);
+	assert_near(arena_printf(&rig.memory, "%s average %s", kernels->name, dtype_name[dtype]), &z, sum, sum_size,
+	        ROUNDING + n / 4.0);
+}
+
+static void cached_rows_equal_sums_in_double(void **state UNUSED)
+{
+	const struct arena_mark mark = arena_mark(&rig.memory);
+	for (int round = 0; round < ROUNDS; round++, arena_rewind(&rig.memory, mark))
+		for (int i = 0; rows_set(i); i++)
+			check_cached(rows_set(i), round);
+}
+
+// Two units of the exponential's, and of the difference it is taken of; below -87.3 it is 0.
+static double exp_bound(double x)
+{
+	return (x > -100 ? (2 + fabs(x)) * FLT_EPSILON * exp(x) : 0) + 1.3e-38;
+}
+
+static void check_weigh(const struct row_kernels *kernels)
+{
+	enum { LANES = 16, N = 32, LD = 24 };
+	real score[N * LD], x[N * LD], most[LANES], total[LANES], shrink[LANES], before[LANES];
+	for (int i = 0; i < N * LD; i++)
+		x[i] = score[i] = (real)(20 * rng_normal(&rng));
+	for (int i = 0; i < LANES; i++)
+		before[i] = most[i] = i % 3 ? (real)(50 * rng_normal(&rng)) : -1e30f, total[i] = (real)(i % 3);
+	for (int j = 0; j < N; j++)
+		score[j * LD + 3] = x[j * LD + 3] = j < 5 ? x[j * LD + 3] : -INFINITY; // hidden
+	score[4 * LD + 5] = x[4 * LD + 5] = NAN;
+	kernels->weigh(score, LD, N, LANES, most, total, shrink);
+	for (int i = 0; i < LANES; i++) {
+		double largest = (double)before[i], sum = 0;
+		for (int j = 0; j < N; j++)
+			largest = fmax(largest, (double)x[j * LD + i]);
+		for (int j = 0; j < N; j++) {
+			const double below = (double)x[j * LD + i] - largest, right = exp(below),
+			             is = (double)score[j * LD + i];
+			sum += right;
+			if (isnan(right))
+				assert_true(isnan(is));
+			else
+				assert_true(fabs(is - right) <= exp_bound(below));
+			if (i == 3 && j >= 5)
+				assert_true(is == 0);
+		}
+		const double less = exp((double)before[i] - largest);
+		assert_true((double)most[i] == largest);
+		assert_true(fabs((double)shrink[i] - less) <= exp_bound((double)before[i] - largest));
+		sum += (i % 3) * less;
+		assert_true(i == 5 ? isnan(total[i]) : fabs((double)total[i] - sum) <= 40 * FLT_EPSILON * sum);
+	}
+	for (int j = 0; j < N; j++) // and nothing beside them
+		assert_memory_equal(score + j * LD + LANES, x + j * LD + LANES, (LD - LANES) * sizeof(real));
+}
+
+static void weights_are_exponentials(void **state UNUSED)
+{
+	for (int round = 0; round < 50; round++)
+		for (int i = 0; rows_set(i); i++)
+			check_weigh(rows_set(i));
+}
+
 struct case_ {
 	int n_part, n_matrix, m, n, k, is_transposed;
 };
@@ -202,6 +328,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(kernels_equal_sums_in_double),
+	        cmocka_unit_test(cached_rows_equal_sums_in_double),
+	        cmocka_unit_test(weights_are_exponentials),
 	        cmocka_unit_test(stored_products_equal_sums_in_double),
 	};
 	return cmocka_run_group_tests_name("rows as they lie", tests, setup, teardown);

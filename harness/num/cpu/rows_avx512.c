@@ -5,15 +5,17 @@
 
 #if defined(__x86_64__) && !defined(KVLAB_DOUBLE)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
-// The header of GCC 12 itself reads what it leaves undefined on purpose.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // GCC 12: the undefined operands of its intrinsics
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include "harness/num/cpu/half.h"
 #include "harness/num/cpu/vec.h"
 
 #include "harness/num/cpu/rows_x86.inc"
 
+enum { IS_TUNED = 1 };
 #define ROWS_WIDE
 enum { WIDE = 16, TILE = 16, GROUP = 4, SCALES_SUMS = 0 };
 typedef real wide __attribute__((vector_size(64)));
@@ -81,7 +83,6 @@ __attribute__((always_inline)) static inline wide wide_at(const unsigned char *r
 		0                                                                                                      \
 	} // it is in the numbers
 #define one_stream(type) ((type) != DTYPE_Q8 && (type) != DTYPE_Q4)
-enum { IS_TUNED = 1 };
 #include "harness/num/cpu/rows_template.inc"
 
 const struct row_kernels rows_avx512 = {.name = "avx512", ROW_KERNELS_TABLE};
