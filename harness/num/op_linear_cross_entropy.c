@@ -14,7 +14,10 @@
 
 enum {
 	CHUNK_NUMBERS = 1 << 21, // logits of a chunk: 8 MiB stay in the last cache beside the weights' panels
-	CHUNK_ROWS = 256         // but never fewer rows: each chunk reads all weights again
+	CHUNK_ROWS = 256,        // but never fewer rows: each chunk reads all weights again
+	// 512 MiB of a device's memory, where a chunk also rounds all weights and adds to all of their gradient: 2,560
+	// rows of GPT-2's vocabulary.
+	DEVICE_NUMBERS = 1 << 27
 };
 
 struct head {
@@ -26,9 +29,10 @@ struct head {
 	double scale; // of the gradient: 1 over the number of targets
 };
 
-static int chunk_rows(long m, int n_vocab)
+static int chunk_rows(long m, int n_vocab, int is_device)
 {
-	const int rows = CHUNK_NUMBERS / n_vocab / CHUNK_ROWS * CHUNK_ROWS, least = rows ? rows : CHUNK_ROWS;
+	const int rows = (is_device ? DEVICE_NUMBERS : CHUNK_NUMBERS) / n_vocab / CHUNK_ROWS * CHUNK_ROWS,
+	          least = rows ? rows : CHUNK_ROWS;
 	return m < least ? (int)m : least;
 }
 
@@ -92,10 +96,11 @@ struct loss op_linear_cross_entropy(
         struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *b, const int *targets, double *row_loss)
 {
 	const long m = tensor_n_row(x);
-	const int rows = chunk_rows(m, w->T);
+	const int is_counting = tape->mode == TAPE_COUNT; // scratch memory is counted for devices
+	const int rows = chunk_rows(m, w->T, is_counting || tape->backend->memory != NULL);
 	if (w->C != x->C || (b && b->C != w->T))
 		BUG("linear cross-entropy: weight (%d, %d) on an input of %d columns", w->T, w->C, x->C);
-	if (tape->mode == TAPE_COUNT) {
+	if (is_counting) {
 		count(tape, x, w, b != NULL);
 		op_count_scratch(tape, rows, w->T, x->C, op_bytes((double)rows * w->T));
 		return (struct loss){0, 0, 0};
