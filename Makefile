@@ -114,6 +114,8 @@ nvcc_flags := -std=c++20 -O3 -gencode arch=compute_80,code=[sm_80,compute_80] -g
 emulate_flags := -std=c++20 -g -O2 $(if $(MARCH),-march=$(MARCH)) -ffp-contract=fast -fPIC -fvisibility=hidden \
 	-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error -Wall -Wextra -Wno-missing-field-initializers -Wno-unknown-pragmas \
 	$(if $(DEV),-Werror) -Itests/emulate -I.
+# Of kernels the compiler tells every access (tests/emulate/watch.cpp); not of the stand-in for a library's.
+watch_flags := -fsanitize=thread --param tsan-instrument-func-entry-exit=0 --param tsan-distinguish-volatile=0
 
 # --- what to build ---------------------------------------------------------------------------------------------
 .PHONY: all tests
@@ -171,7 +173,7 @@ $(out)/kvlab_cuda.so: $(patsubst %.cu,$(out)/cuda/%.o,$(kernels))
 $(out)/emulated/%.o: % $(out)/emulated/flags
 	$(call say,CXX,'$< (emulated)')
 	@mkdir -p $(@D)
-	$(Q)$(CXX_EMULATE) $(emulate_flags) -MMD -MP -x c++ -c -o $@ $<
+	$(Q)$(CXX_EMULATE) $(emulate_flags) $(if $(filter %.cu,$(filter-out tests/emulate/matmul.cu,$<)),$(watch_flags)) -MMD -MP -x c++ -c -o $@ $<
 
 $(out)/kvlab_cuda_emulated.so: $(patsubst %,$(out)/emulated/%.o,$(emulated_sources))
 	$(call say,LINK,$@)
@@ -195,7 +197,7 @@ $(out)/flags: FORCE
 $(out)/cuda/flags: FORCE
 	$(call filechk,$(call quote,$(CUDA) $(nvcc_flags) $(kernels)))
 $(out)/emulated/flags: FORCE
-	$(call filechk,$(call quote,$(CXX_EMULATE) $(emulate_flags) $(emulated_sources)))
+	$(call filechk,$(call quote,$(CXX_EMULATE) $(emulate_flags) $(watch_flags) $(emulated_sources)))
 $(out)/object_list: FORCE
 	$(call filechk,$(call quote,$(library) $(helpers)))
 
@@ -239,9 +241,10 @@ JOBS ?=
 MODEL ?=
 TOKENIZER ?=
 TEXT ?=
+SET ?=
 DEVICE ?=
 ifeq ($(filter $(E),$(experiments)),)
-experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= DEVICE=]: run an experiment, print its tables, draw its plots
+experiment: ## E=name [SCALE= SEEDS= JOBS= MODEL= TOKENIZER= TEXT= SET= DEVICE=]: run an experiment, print its tables, draw its plots
 	@echo "experiment: $(if $(E),there is no experiments/$(E).yaml,which one? say E=name); there are:" >&2
 	@printf '  %s\n' $(or $(experiments),none) >&2
 	@exit 2
@@ -249,7 +252,8 @@ else
 experiment: build/kvlab
 	@build/kvlab run experiments/$(E).yaml $(if $(SCALE),--scale '$(SCALE)') $(if $(SEEDS),--seeds '$(SEEDS)') \
 		$(if $(JOBS),--jobs '$(JOBS)') $(if $(MODEL),--model '$(MODEL)') \
-		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(DEVICE),--device '$(DEVICE)')
+		$(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(TEXT),--text '$(TEXT)') $(if $(SET),--set '$(SET)') \
+		$(if $(DEVICE),--device '$(DEVICE)')
 endif
 
 HUB ?=

@@ -47,3 +47,21 @@ skip()
 	n_check=$((n_check + 1))
 	echo "ok $n_check # SKIP $2 ($1)"
 }
+
+# small_models FAMILY...: a folder of that name each, a tiny model with a tokenizer of letters.
+small_models()
+{
+	local model
+	for model; do
+		mkdir "$model"
+		cp "$TOP/tests/fixtures/families/$model"/* "$model"
+		cp "$TOP/tests/fixtures/tokenizers/letters.json" "$model/tokenizer.json"
+	done
+}
+
+# simple_text N: N lines of nine common words, always the same.
+simple_text()
+{
+	awk -v lines="$1" 'BEGIN { srand(1); n = split("the cat sat on a mat dog ran to you go home", w, " ")
+		for (i = 0; i < lines; i++) { for (j = 0; j < 9; j++) printf "%s ", w[int(rand() * n) + 1]; print "" } }'
+}

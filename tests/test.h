@@ -12,4 +12,19 @@
 // A parameter that cmocka's signature asks for and the test has no use of.
 #define UNUSED __attribute__((unused))
 
+// cmocka's fixtures `setup` and `teardown` of a test program that holds its memory in one arena.
+#define ARENA_FIXTURE(name, chunk)                                                                                     \
+	static struct arena name;                                                                                      \
+	static int setup(void **state UNUSED)                                                                          \
+	{                                                                                                              \
+		arena_init(&(name), chunk);                                                                            \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	static int teardown(void **state UNUSED)                                                                       \
+	{                                                                                                              \
+		arena_release(&(name));                                                                                \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	struct arena
+
 #endif

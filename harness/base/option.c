@@ -202,6 +202,15 @@ const struct option *option_find(const struct option *table, const char *key)
 	return NULL;
 }
 
+// Choice i, up to the next bar or the end.
+static const char *chosen(const struct option *option, int i)
+{
+	const char *choice = option->choices;
+	for (; i > 0; i--)
+		choice += strcspn(choice, "|") + 1;
+	return choice;
+}
+
 static int is_word(const char *text, int n, const char *word)
 {
 	return strlen(word) == (size_t)n && !memcmp(text, word, (size_t)n);
@@ -223,9 +232,7 @@ void option_print(FILE *out, const struct option *option, const void *config)
 		fputs(*(const int *)field ? "true" : "false", out);
 		return;
 	case OPTION_CHOICE: {
-		const char *choice = option->choices;
-		for (int i = *(const int *)field; i > 0; i--)
-			choice += strcspn(choice, "|") + 1;
+		const char *choice = chosen(option, *(const int *)field);
 		const int n = (int)strcspn(choice, "|"),
 		          is_truth = is_word(choice, n, "true") || is_word(choice, n, "false");
 		fprintf(out, is_truth ? "%.*s" : "\"%.*s\"", n, choice);
@@ -236,6 +243,28 @@ void option_print(FILE *out, const struct option *option, const void *config)
 		return;
 	}
 	BUG("option '%s' has type %d", option->key, option->type);
+}
+
+char *option_text(const struct option *option, const void *config, struct arena *arena)
+{
+	const void *field = (const char *)config + option->offset;
+	char number[NUMBER_TEXT];
+	const char *choice;
+	switch (option->type) {
+	case OPTION_INT:
+		return arena_printf(arena, "%d", *(const int *)field);
+	case OPTION_REAL:
+		number_print(number, *(const double *)field);
+		return arena_strdup(arena, number);
+	case OPTION_BOOL:
+		return arena_strdup(arena, *(const int *)field ? "true" : "false");
+	case OPTION_CHOICE:
+		choice = chosen(option, *(const int *)field);
+		return arena_printf(arena, "%.*s", (int)strcspn(choice, "|"), choice);
+	case OPTION_TEXT:
+		return arena_strdup(arena, field);
+	}
+	BUG("option type %d", (int)option->type);
 }
 
 enum { WORD_MOST = 64 }; // longer words are nobody's typing error

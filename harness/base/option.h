@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "harness/base/arena.h"
 #include "harness/base/err.h"
 #ifdef __cplusplus
 extern "C" {
@@ -52,6 +53,8 @@ const struct option *option_find(const struct option *table, const char *key);
 // the same double, booleans, choices and texts as strings (a choice that is a truth value as one: an option that was a
 // boolean can get a third value).
 void option_print(FILE *out, const struct option *option, const void *config);
+// The value as a spec would spell it, without quotes; memory of the arena.
+char *option_text(const struct option *option, const void *config, struct arena *arena);
 // The key nearest to `word` by edit distance, or NULL when none is near (distance above half the word).
 const char *option_nearest(const struct option *table, const char *word);
 // The same over a NULL-terminated list of words.

@@ -2,7 +2,6 @@
 // kvlab list: what a spec can name, with the options of each.
 #include <limits.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness/base/number.h"
@@ -70,21 +69,11 @@ static char *range_of(const struct option *option, struct arena *arena)
 	return arena_printf(arena, "%s to %s", least, most);
 }
 
-// What a spec gets that says nothing: for a model, after its family's own defaults. As a spec would spell it.
-static char *default_of(const struct option *option, const void *config, struct arena *arena)
+// What a spec gets that says nothing: for a model, after its family's own defaults.
+static const char *default_of(const struct option *option, const void *config, struct arena *arena)
 {
-	char *text = NULL;
-	size_t length = 0;
-	FILE *out = open_memstream(&text, &length);
-	if (!out)
-		die_no_memory(BUFSIZ);
-	option_print(out, option, config);
-	if (fclose(out))
-		die_no_memory(length);
-	int is_quoted = text[0] == '"' && length > 2; // the empty text is shown as ""
-	char *copy = arena_printf(arena, "%.*s", (int)length - 2 * is_quoted, text + is_quoted);
-	free(text);
-	return copy;
+	const char *text = option_text(option, config, arena);
+	return *text ? text : "\"\"";
 }
 
 static void show_choice(const struct choice *choice, struct arena *arena)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "harness/cli/given.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness/cli/subject.h"
@@ -23,23 +22,6 @@ static void put(struct given *g, const char *section, const char *key, const cha
 		BUG("more than %d overrides", OVERRIDES_MOST);
 	const char *path = arena_printf(g->arena, "%s.%s", section, key);
 	g->override[g->n++] = (struct spec_override){path, value, g->place};
-}
-
-// A value as a spec would spell it.
-static const char *spelled(const struct option *option, const void *config, struct arena *arena)
-{
-	char *text = NULL;
-	size_t length = 0;
-	FILE *out = open_memstream(&text, &length);
-	if (!out)
-		die_no_memory(BUFSIZ);
-	option_print(out, option, config);
-	if (fclose(out))
-		die_no_memory(length);
-	const int is_quoted = length > 1 && *text == '"';
-	const char *copy = arena_printf(arena, "%.*s", (int)length - 2 * is_quoted, text + is_quoted);
-	free(text);
-	return copy;
 }
 
 // --- the tokenizer ---------------------------------------------------------------------------------------------------
@@ -117,16 +99,33 @@ static int put_model(struct given *g, const char *spec_path, const char *folder,
 	g->place = arena_printf(g->arena, "--model %s", folder);
 	put(g, "model", "family", model->family->name);
 	for (const struct option *o = model_options; o->key; o++)
-		put(g, "model", o->key, spelled(o, &model->config, g->arena));
+		put(g, "model", o->key, option_text(o, &model->config, g->arena));
 	put(g, procedure->section, "source", folder);
 	return put_tokens(g, model, subject_tokenizer_place(folder, g->arena), tokenizer, err);
+}
+
+// --- single settings -------------------------------------------------------------------------------------------------
+
+// "recover.n_test=40 task.length=512": words.
+static int put_settings(struct given *g, const char *said, struct err *err)
+{
+	char *rest = arena_strdup(g->arena, said), *word;
+	while ((word = strtok_r(rest, " \t\n", &rest))) {
+		char *value = strchr(word, '='), *key = strchr(word, '.');
+		if (!value || !key || key == word || key > value || key + 1 == value)
+			return err_set(err, "--set: '%s' is no SECTION.OPTION=VALUE", word);
+		g->place = arena_printf(g->arena, "--set %s", word);
+		*value = *key = '\0';
+		put(g, word, key + 1, value + 1);
+	}
+	return 0;
 }
 
 int given_load(struct spec *spec, const char *path, const struct cli_args *args, struct arena *arena, struct err *err)
 {
 	struct given *g = arena_zalloc(arena, sizeof(*g));
 	const char *folder = cli_text(args, "model", NULL), *text = cli_text(args, "text", NULL);
-	const char *tokenizer = cli_text(args, "tokenizer", NULL);
+	const char *tokenizer = cli_text(args, "tokenizer", NULL), *settings = cli_text(args, "set", NULL);
 	g->arena = arena;
 	if (tokenizer && !folder)
 		return err_set(err, "--tokenizer: it is the model's, and no --model is given (leave it out)");
@@ -137,6 +136,8 @@ int given_load(struct spec *spec, const char *path, const struct cli_args *args,
 		put(g, "task", "corpus", "file");
 		put(g, "task", "path", text);
 	}
+	if (settings && put_settings(g, settings, err))
+		return -1;
 	return spec_load_with(
 	        spec, path, cli_text(args, "scale", "small"), cli_int(args, "seeds", 0), g->override, g->n, arena, err);
 }

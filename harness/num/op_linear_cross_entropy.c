@@ -15,9 +15,7 @@
 enum {
 	CHUNK_NUMBERS = 1 << 21, // logits of a chunk: 8 MiB stay in the last cache beside the weights' panels
 	CHUNK_ROWS = 256,        // but never fewer rows: each chunk reads all weights again
-	// 512 MiB of a device's memory, where a chunk also rounds all weights and adds to all of their gradient: 2,560
-	// rows of GPT-2's vocabulary.
-	DEVICE_NUMBERS = 1 << 27
+	APART_NUMBERS = 1 << 28 // 1 GiB of a device's: a chunk also rounds all weights twice and adds to their gradient
 };
 
 struct head {
@@ -29,10 +27,9 @@ struct head {
 	double scale; // of the gradient: 1 over the number of targets
 };
 
-static int chunk_rows(long m, int n_vocab, int is_device)
+static int chunk_rows(long m, int n_vocab, int numbers)
 {
-	const int rows = (is_device ? DEVICE_NUMBERS : CHUNK_NUMBERS) / n_vocab / CHUNK_ROWS * CHUNK_ROWS,
-	          least = rows ? rows : CHUNK_ROWS;
+	const int rows = numbers / n_vocab / CHUNK_ROWS * CHUNK_ROWS, least = rows ? rows : CHUNK_ROWS;
 	return m < least ? (int)m : least;
 }
 
@@ -96,11 +93,11 @@ struct loss op_linear_cross_entropy(
         struct tape *tape, struct tensor *x, struct tensor *w, struct tensor *b, const int *targets, double *row_loss)
 {
 	const long m = tensor_n_row(x);
-	const int is_counting = tape->mode == TAPE_COUNT; // scratch memory is counted for devices
-	const int rows = chunk_rows(m, w->T, is_counting || tape->backend->memory != NULL);
+	const int is_apart = tape->mode == TAPE_COUNT || tape->backend->memory; // scratch is counted for devices
+	const int rows = chunk_rows(m, w->T, is_apart ? APART_NUMBERS : CHUNK_NUMBERS);
 	if (w->C != x->C || (b && b->C != w->T))
 		BUG("linear cross-entropy: weight (%d, %d) on an input of %d columns", w->T, w->C, x->C);
-	if (is_counting) {
+	if (tape->mode == TAPE_COUNT) {
 		count(tape, x, w, b != NULL);
 		op_count_scratch(tape, rows, w->T, x->C, op_bytes((double)rows * w->T));
 		return (struct loss){0, 0, 0};

@@ -212,32 +212,17 @@ int config_read(struct model_config *config, const struct family *family, const 
 
 // --- writing -------------------------------------------------------------------------------------------------------
 
-static char *option_text(const struct option *option, const struct model_config *config, struct arena *arena)
-{
-	char *text = NULL;
-	size_t n = 0;
-	FILE *out = open_memstream(&text, &n);
-	if (!out)
-		die_no_memory(BUFSIZ);
-	option_print(out, option, config);
-	if (fclose(out))
-		die_no_memory(n);
-	char *copy = arena_strdup(arena, text);
-	free(text);
-	return copy;
-}
-
 // The word for an option's value, JSON, or NULL when the table has none.
 static const char *file_word(const struct family_key *key, const struct model_config *config, struct arena *arena)
 {
-	char *text = option_text(option_find(model_options, key->option), config, arena);
+	const struct option *option = option_find(model_options, key->option);
+	const char *text = option_text(option, config, arena);
 	if (!key->words)
-		return text;
-	const int is_quoted = text[0] == '"';
-	const size_t n = strlen(text) - 2 * (size_t)is_quoted;
+		return arena_printf(arena, option->type == OPTION_CHOICE ? "\"%s\"" : "%s", text);
+	const size_t n = strlen(text);
 	for (const char *at = key->words; *at; at += strspn(at, " ")) {
 		const size_t length = strcspn(at, " "), left = strcspn(at, "= ");
-		if (length - left - 1 == n && !memcmp(at + left + 1, text + is_quoted, n)) {
+		if (length - left - 1 == n && !memcmp(at + left + 1, text, n)) {
 			const int is_truth = word_is_in(arena_printf(arena, "%.*s", (int)left, at), "true false");
 			return arena_printf(arena, is_truth ? "%.*s" : "\"%.*s\"", (int)left, at);
 		}

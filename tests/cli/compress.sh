@@ -2,13 +2,8 @@
 # kvlab compress: a model's folder becomes one with a smaller cache that eval and generate run; it is there whole or not at
 # all; one that was interrupted goes on from its checkpoint, with the same bits; bad input is one sentence, exit 2.
 . "$TOP/tests/lib.sh"
-for model in gpt2 llama; do
-	mkdir $model
-	cp "$TOP/tests/fixtures/families/$model"/* $model
-	cp "$TOP/tests/fixtures/tokenizers/letters.json" $model/tokenizer.json
-done
-awk 'BEGIN { srand(1); n = split("the cat sat on a mat dog ran to you go home", w, " ")
-	for (i = 0; i < 400; i++) { for (j = 0; j < 9; j++) printf "%s ", w[int(rand() * n) + 1]; print "" } }' >text
+small_models gpt2 llama
+simple_text 400 >text
 tune=(--finetune text --steps 20 --batch 4 --lr 1e-3 --threads 2)
 # number FILE KEY: what report.json says of it.
 number()

@@ -5,13 +5,8 @@
 mkdir plots
 cp "$TOP"/plots/*.gp plots
 ln -s "$TOP/experiments" experiments
-for model in gpt2 llama pythia qwen2; do
-	mkdir $model
-	cp "$TOP/tests/fixtures/families/$model"/* $model
-	cp "$TOP/tests/fixtures/tokenizers/letters.json" $model/tokenizer.json
-done
-awk 'BEGIN { srand(1); n = split("the cat sat on a mat dog ran to you go home", w, " ")
-	for (i = 0; i < 1600; i++) { for (j = 0; j < 9; j++) printf "%s ", w[int(rand() * n) + 1]; print "" } }' >text
+small_models gpt2 llama pythia qwen2
+simple_text 1600 >text
 # keys MODEL: of the points of a rank sweep on it.
 keys()
 {
@@ -60,7 +55,7 @@ refused()
 	local name=$1 sentence=$2
 	shift 2
 	check_exit 2 "$name" "$KVLAB" plan "$@"
-	check "in one line, as it should" test "$(grep -cF "$sentence" stderr)" = 1 -a "$(wc -l <stderr)" = 1
+	check "in one line, as it should" test "$(grep -cFe "$sentence" stderr)" = 1 -a "$(wc -l <stderr)" = 1
 }
 refused "no such folder" "source 'nowhere' is not on this machine (set DATA to a folder with it)" rank_sweep --model nowhere
 refused "a folder without weights" "no weights in this folder" rank_sweep --model plots
@@ -68,3 +63,16 @@ refused "a procedure that trains" "procedure 'train' starts from no trained mode
 refused "a tokenizer of nothing" "no --model is given" rank_sweep --tokenizer gpt2
 refused "no such text" "nowhere: cannot be opened" rank_sweep --model gpt2 --text nowhere
 refused "a tokenizer with more tokens" "not the model's own" rank_sweep --model gpt2 --tokenizer "$TOP/tests/fixtures/tokenizers/gpt2.json"
+# SET: single options above the spec, swept or not.
+check_exit 0 "an option for every point" "$KVLAB" plan rank_sweep --scale smoke --set "recover.n_test=6 recover.share=1/2"
+check "its axis is gone" test "$(grep -c 'share=1/[346]' stdout)" = 0
+keys_of()
+{
+	"$KVLAB" plan log2n_retrieval --scale smoke --keys "$@" | grep -oE '[0-9a-f]{32}$' | sort
+}
+keys_of >before
+keys_of --set train.lr=0.125 >after
+check "points are others" test -s before -a "$(comm -12 before after | wc -l)" = 0
+refused "no such option" "--set recover.n_tst=4: unknown key 'n_tst' in 'recover' (did you mean 'n_test'?)" rank_sweep --set recover.n_tst=4
+refused "no value of it" "--set recover.n_test=x: n_test: 'x' is not an integer" rank_sweep --set recover.n_test=x
+refused "no setting" "--set: 'n_test' is no SECTION.OPTION=VALUE" rank_sweep --set n_test

@@ -35,6 +35,14 @@ check "and nothing is written" test -z "$(ls -d from_cut* 2>/dev/null)"
 
 check_exit 2 "make model without a name" make -C "$TOP" --no-print-directory model
 check "those there are, are listed" grep -q '^model: which one? there are: smollm2-135m gpt2 ' stderr
+check "each row of the table is whole, each revision a commit, each hash a sha256 or '-'" awk -F'\t' '
+	function hex(text, n) { return length(text) == n && text !~ /[^0-9a-f]/ }
+	/^#/ { next }
+	NF != 7 || seen[$1, $5]++ || $2 == "hub" && !hex($4, 40) || $6 != "-" && !hex($6, 64) || $7 !~ /^([0-9]+|-)$/ {
+		print "# " $0
+		bad = 1
+	}
+	END { exit bad }' "$TOP/tools/models.tsv"
 
 # --- the hub ----------------------------------------------------------------------------------------------------------
 model() # ARGUMENT...

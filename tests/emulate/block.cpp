@@ -2,6 +2,7 @@
 // Blocks of threads: fibers that change places at meetings.
 #include <cstdio>
 #include <link.h>
+#include <map>
 #include <memory>
 #include <sys/mman.h>
 
@@ -14,7 +15,7 @@ namespace emulate
 {
 fiber *current;
 
-enum { STACK = 256 << 10, GUARD = 4096, MOST_THREADS = 1024, MOST_SHARED = 227 << 10 };
+enum { STACK = 256 << 10, GUARD = 4096, MOST_THREADS = 1024, SHARED_UNASKED = 48 << 10 };
 enum { RUNNABLE, AT_BARRIER, AT_MEETING, ENDED };
 
 // --- changing places ----------------------------------------------------------------------------------------------
@@ -52,7 +53,7 @@ static struct {
 
 static thread_local char shared_anchor; // our module's thread-local memory is there once this was touched
 
-[[noreturn]] static void stop(const char *what)
+void stop(const char *what)
 {
 	fprintf(stderr, "emulated device: kernel %s, block (%u, %u, %u): %s\n", block.kernel, blockIdx.x, blockIdx.y,
 	        blockIdx.z, what);
@@ -63,6 +64,16 @@ static thread_local char shared_anchor; // our module's thread-local memory is t
 				fprintf(stderr, "  thread %d waits at %s:%d\n", f.number, f.file, f.line);
 	fprintf(stderr, "  %d threads wait, %d have ended\n", n, block.n_ended);
 	abort();
+}
+
+void begin_thread()
+{
+	current->is_in_kernel = 1;
+}
+
+void end_thread()
+{
+	current->is_in_kernel = 0;
 }
 
 static void fiber_main()
@@ -90,6 +101,7 @@ void sync_block(const char *file, int line)
 		return;
 	}
 	block.n_at_barrier = 0;
+	watch_barrier();
 	for (fiber &f : block.fibers)
 		if (f.state == AT_BARRIER) {
 			if (f.line != line)
@@ -132,6 +144,16 @@ void meet(const char *file, int line, unsigned mask, void (*complete)(void **, u
 			block.fibers[(size_t)(first + i)].state = RUNNABLE;
 }
 
+static void complete_warp(void **, unsigned)
+{
+	watch_warp(current->number / 32);
+}
+
+void sync_warp(const char *file, int line, unsigned mask)
+{
+	meet(file, line, mask, complete_warp, nullptr);
+}
+
 static void complete_ballot(void **args, unsigned mask)
 {
 	unsigned all = 0;
@@ -155,15 +177,73 @@ void *dynamic_shared()
 	return block.shared;
 }
 
+// --- copies that land late ----------------------------------------------------------------------------------------
+
+void copy_async(void *to_shared, const void *from)
+{
+	if ((uintptr_t)to_shared % 16 || (uintptr_t)from % 16)
+		stop("a copy of 16 bytes from or to an address that is not a multiple of 16");
+	if (from)
+		watch(from, 16, 0);
+	watch(to_shared, 16, 1);
+	watch_copy(to_shared, 16, 1);
+	current->copies.push_back({to_shared, from, 16, current->n_group});
+}
+
+void copy_commit()
+{
+	current->n_group++;
+}
+
+void copy_wait(int n)
+{
+	std::vector<pending_copy> &copies = current->copies;
+	size_t done = 0;
+	for (; done < copies.size() && copies[done].group < current->n_group - n; done++) {
+		const pending_copy &c = copies[done];
+		watch_copy(c.to, c.bytes, 0);
+		watch(c.to, c.bytes, 1);
+		if (c.from)
+			memcpy(c.to, c.from, c.bytes);
+		else
+			memset(c.to, 0, c.bytes);
+	}
+	copies.erase(copies.begin(), copies.begin() + (ptrdiff_t)done);
+}
+
+// --- launches -----------------------------------------------------------------------------------------------------
+
+static std::map<const void *, size_t> &shared_allowed()
+{
+	static std::map<const void *, size_t> allowed;
+	return allowed;
+}
+
+void allow_shared(const void *kernel, size_t bytes)
+{
+	shared_allowed()[kernel] = bytes;
+}
+
+void check_shared(const char *name, const void *kernel, size_t bytes)
+{
+	const auto found = shared_allowed().find(kernel);
+	if (bytes <= (found == shared_allowed().end() ? (size_t)SHARED_UNASKED : found->second))
+		return;
+	fprintf(stderr, "emulated device: kernel %s: %zu bytes of shared memory, which it was not allowed\n", name,
+	        bytes);
+	abort();
+}
+
 // Static shared memory is this module's thread-local memory (cuda_runtime.h). All kernels' is poisoned, so once a
 // launch must do; dynamic shared memory is poisoned for every block.
-static int poison_module(struct dl_phdr_info *info, size_t, void *)
+static int poison_module(struct dl_phdr_info *info, size_t, void *found)
 {
 	const char *mine = &shared_anchor, *from = (const char *)info->dlpi_tls_data;
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const size_t bytes = info->dlpi_phdr[i].p_memsz;
 		if (info->dlpi_phdr[i].p_type == PT_TLS && from && mine >= from && mine < from + bytes) {
 			memset(info->dlpi_tls_data, 0xff, bytes);
+			*(area *)found = {(unsigned char *)info->dlpi_tls_data, bytes};
 			return 1;
 		}
 	}
@@ -180,6 +260,7 @@ static void run_block(int is_reversed)
 		f.thread_index = {(unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y,
 		        (unsigned)i / (blockDim.x * blockDim.y)};
 		f.state = RUNNABLE;
+		f.is_in_kernel = 0;
 		f.n_group = 0;
 		f.copies.clear();
 		f.stack_pointer = stack_begin(block.stacks + (size_t)(i + 1) * STACK, fiber_main);
@@ -220,7 +301,7 @@ void run_kernel(const char *name, dim3 grid, dim3 threads, size_t shared_bytes, 
 		block.stacks = (unsigned char *)mmap(nullptr, (size_t)MOST_THREADS * STACK, PROT_READ | PROT_WRITE,
 		        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		block.shared = (unsigned char *)mmap(
-		        nullptr, MOST_SHARED + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		        nullptr, MOST_SHARED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (block.stacks == MAP_FAILED || block.shared == MAP_FAILED)
 			abort();
 		for (size_t i = 0; i < MOST_THREADS; i++)
@@ -229,12 +310,16 @@ void run_kernel(const char *name, dim3 grid, dim3 threads, size_t shared_bytes, 
 	block.n_thread = (int)n;
 	block.fibers.resize(n);
 	unsigned i = 0;
+	area static_shared = {};
 	shared_anchor = 1;
-	dl_iterate_phdr(poison_module, nullptr);
+	dl_iterate_phdr(poison_module, &static_shared);
+	watch_launch();
 	for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++)
 		for (blockIdx.y = 0; blockIdx.y < grid.y; blockIdx.y++)
 			for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x++) {
 				memset(block.shared, 0xff, shared_bytes);
+				watch_block(i, {block.shared, shared_bytes}, static_shared,
+				        {block.stacks, (size_t)MOST_THREADS * STACK});
 				run_block(i++ % 2);
 			}
 }

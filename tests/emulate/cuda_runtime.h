@@ -73,12 +73,9 @@ static inline int4 make_int4(int x, int y, int z, int w)
 
 // --- of a block and a warp ----------------------------------------------------------------------------------------
 #define __syncthreads() emulate::sync_block(__FILE__, __LINE__)
-static inline void emulate_nothing(void **, unsigned)
-{
-}
 #define EMULATE_MASK(...) EMULATE_MASK_(__VA_ARGS__ __VA_OPT__(, ) 0xffffffffU)
 #define EMULATE_MASK_(mask, ...) mask
-#define __syncwarp(...) emulate::meet(__FILE__, __LINE__, EMULATE_MASK(__VA_ARGS__), emulate_nothing, nullptr)
+#define __syncwarp(...) emulate::sync_warp(__FILE__, __LINE__, EMULATE_MASK(__VA_ARGS__))
 #define __shfl_sync(mask, value, from) emulate::take_from(__FILE__, __LINE__, mask, value, (from)&31)
 #define __shfl_xor_sync(mask, value, bits) emulate::take_from(__FILE__, __LINE__, mask, value, emulate::lane() ^ (bits))
 #define __shfl_down_sync(mask, value, n) emulate::take_from(__FILE__, __LINE__, mask, value, emulate::lane() + (int)(n))
@@ -234,9 +231,12 @@ template <typename T> static inline cudaError_t cudaMallocHost(T **at, size_t by
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemsetAsync(void *at, int byte, size_t bytes, cudaStream_t stream);
-template <typename F> static inline cudaError_t cudaFuncSetAttribute(F *, cudaFuncAttribute, int value)
+template <typename F> static inline cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute, int value)
 {
-	return value <= 227 * 1024 ? cudaSuccess : cudaErrorInvalidValue;
+	if (value > 227 * 1024)
+		return cudaErrorInvalidValue;
+	emulate::allow_shared((const void *)kernel, (size_t)value);
+	return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);

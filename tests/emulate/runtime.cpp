@@ -164,14 +164,31 @@ const char *cudaGetErrorString(cudaError_t error)
 
 // --- memory -------------------------------------------------------------------------------------------------------
 
+// The first addresses behind the newest allocation's where nothing is, from the beginning again after the last.
+static void *place(size_t bytes)
+{
+	static const emulate::area all = emulate::device_addresses();
+	static unsigned char *next = all.from;
+	for (int is_again = 0; is_again < 2; is_again++, next = all.from) {
+		for (const auto &[at, r] : device_memory)
+			if (r.map < next + bytes && next < r.map + r.map_bytes)
+				next = r.map + r.map_bytes;
+		if (next + bytes <= all.from + all.bytes) {
+			next += bytes;
+			return next - bytes;
+		}
+	}
+	return nullptr;
+}
+
 cudaError_t cudaMalloc(void **at, size_t bytes)
 {
 	const size_t rounded = (bytes + 255) / 256 * 256, map_bytes = (rounded + PAGE - 1) / PAGE * PAGE + PAGE;
 	if (used_bytes + rounded > total_bytes())
 		return fail(cudaErrorMemoryAllocation);
-	void *map =
-	        mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (map == MAP_FAILED)
+	void *map = place(map_bytes);
+	if (!map || mmap(map, map_bytes, PROT_READ | PROT_WRITE,
+	                    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 		return fail(cudaErrorMemoryAllocation);
 	if (map_bytes > 4 << 20)
 		madvise(map, map_bytes, MADV_HUGEPAGE); // protection changes often
@@ -194,7 +211,8 @@ cudaError_t cudaFree(void *at)
 	if (found == device_memory.end())
 		return fail(cudaErrorInvalidValue);
 	used_bytes -= found->second.bytes;
-	munmap(found->second.map, found->second.map_bytes);
+	mmap(found->second.map, found->second.map_bytes, PROT_NONE,
+	        MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	device_memory.erase(found);
 	return cudaSuccess;
 }

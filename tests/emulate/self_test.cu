@@ -49,21 +49,98 @@ void sum_block(float *out, const float *x)
 		*out += part[i];
 }
 
-// What is in shared memory before anything was written there, and before and after a copy is waited for.
+// Copies are there when they have been waited for; the newest group is still on its way then.
 void late_copy(float *out, const float *x)
 {
 	float *shared = (float *)dynamic_shared();
-	out[0] = shared[0];
 	copy_async(shared, x);
 	copy_commit();
 	copy_async(shared + 4, x + 4);
 	copy_async(shared + 8, x, false);
 	copy_commit();
-	out[1] = shared[0];
 	copy_wait<1>();
-	out[2] = shared[0], out[3] = shared[4];
+	out[0] = shared[0];
 	copy_wait<0>();
-	out[4] = shared[4], out[5] = shared[8];
+	out[1] = shared[4], out[2] = shared[8];
+}
+
+void early_look(float *x)
+{
+	float *shared = (float *)dynamic_shared();
+	copy_async(shared, x);
+	copy_commit();
+	copy_async(shared + 4, x + 4);
+	copy_commit();
+	copy_wait<1>();
+	x[8] = shared[0] + shared[4];
+}
+
+void unwritten(float *x)
+{
+	__shared__ float shared[2];
+	shared[0] = x[0];
+	x[0] = shared[threadIdx.x + 1];
+}
+
+// A warp's number is read by the next warp.
+void no_barrier(float *x)
+{
+	__shared__ float shared[64];
+	shared[threadIdx.x] = 0;
+	__syncthreads();
+	shared[threadIdx.x] = x[0];
+	x[threadIdx.x] = shared[(threadIdx.x + 32) % 64];
+}
+
+// The second turn writes what other warps may not have read yet.
+void no_second_barrier(float *x)
+{
+	__shared__ float shared[64];
+	for (int turn = 0; turn < 2; turn++) {
+		shared[threadIdx.x] = x[turn];
+		__syncthreads();
+		x[threadIdx.x] = shared[63 - threadIdx.x];
+	}
+}
+
+void no_warp_barrier(float *x)
+{
+	__shared__ float shared[32];
+	shared[threadIdx.x] = 0;
+	__syncwarp();
+	shared[threadIdx.x] = x[0];
+	x[threadIdx.x] = shared[31 - threadIdx.x];
+}
+
+// The same with what each of the three lacks: right, and said to be.
+void all_barriers(float *x)
+{
+	__shared__ float shared[64];
+	for (int turn = 0; turn < 2; turn++) {
+		shared[threadIdx.x] = x[turn];
+		__syncthreads();
+		x[threadIdx.x] = shared[63 - threadIdx.x];
+		__syncthreads();
+		shared[threadIdx.x] = x[threadIdx.x];
+		__syncwarp();
+		x[threadIdx.x] = shared[threadIdx.x ^ 31];
+		__syncthreads();
+	}
+}
+
+void two_blocks(float *x)
+{
+	x[threadIdx.x] = (float)blockIdx.x;
+}
+
+void neighbour(float *x)
+{
+	x[blockIdx.x] = x[blockIdx.x + 1];
+}
+
+void beyond_shared(float *x)
+{
+	((float *)dynamic_shared())[threadIdx.x] = x[0];
 }
 
 void skipped_barrier(int)
@@ -98,6 +175,17 @@ const struct {
         {"skipped barrier", [](float *) { LAUNCH(skipped_barrier, 1, 40, 0, nullptr, 0); }},
         {"lonely shuffle", [](float *) { LAUNCH(lonely_shuffle, 1, 32, 0, nullptr, 0); }},
         {"two barriers", [](float *) { LAUNCH(two_barriers, 1, 32, 0, nullptr, 0); }},
+        {"early look", [](float *x) { LAUNCH(early_look, 1, 1, 32, nullptr, x); }},
+        {"unwritten", [](float *x) { LAUNCH(unwritten, 1, 1, 0, nullptr, x); }},
+        {"no barrier", [](float *x) { LAUNCH(no_barrier, 1, 64, 0, nullptr, x); }},
+        {"no second barrier", [](float *x) { LAUNCH(no_second_barrier, 1, 64, 0, nullptr, x); }},
+        {"no warp barrier", [](float *x) { LAUNCH(no_warp_barrier, 1, 32, 0, nullptr, x); }},
+        {"all barriers", [](float *x) { LAUNCH(all_barriers, 1, 64, 0, nullptr, x); }},
+        {"two blocks", [](float *x) { LAUNCH(two_blocks, 2, 1, 0, nullptr, x); }},
+        {"neighbour", [](float *x) { LAUNCH(neighbour, 2, 1, 0, nullptr, x); }},
+        {"beyond shared", [](float *x) { LAUNCH(beyond_shared, 1, 33, 128, nullptr, x); }},
+        {"unasked shared", [](float *x) { LAUNCH(beyond_shared, 1, 1, 49153, nullptr, x); }},
+        {"host memory", [](float *) { LAUNCH(two_blocks, 1, 1, 0, nullptr, (float *)malloc(64)); }},
         {"outside", [](float *x) { LAUNCH(outside, 1, 1, 0, nullptr, x); }},
 };
 } // namespace
@@ -132,13 +220,13 @@ EXPORT float emulator_sum(const float *x, int n)
 	return sum;
 }
 
-EXPORT void emulator_late_copy(float out[6], const float x[8])
+EXPORT void emulator_late_copy(float out[3], const float x[8])
 {
 	float *at;
 	cudaMalloc(&at, 24 * sizeof(*at));
 	cudaMemcpy(at, x, 8 * sizeof(*at), cudaMemcpyHostToDevice);
 	LAUNCH(late_copy, 1, 1, 48, nullptr, at + 8, at);
-	cudaMemcpy(out, at + 8, 6 * sizeof(*at), cudaMemcpyDeviceToHost);
+	cudaMemcpy(out, at + 8, 3 * sizeof(*at), cudaMemcpyDeviceToHost);
 	cudaFree(at);
 }
 
@@ -147,6 +235,7 @@ EXPORT void emulator_mistake(const char *name)
 {
 	float *at;
 	cudaMalloc(&at, 256);
+	cudaMemsetAsync(at, 0, 256, nullptr);
 	for (const auto &kernel : kernels)
 		if (!strcmp(kernel.name, name))
 			kernel.run(at);

@@ -95,11 +95,13 @@ void mma_f16(float *d, const uint32_t *a, const uint32_t *b)
 void load_matrices(uint32_t *r, const void *row)
 {
 	matrices p = {r, row, 0};
+	emulate::watch(row, 16, 0);
 	emulate::meet("load_matrices", 0, 0xffffffffU, gather, &p);
 }
 
 void load_matrices_transposed(uint32_t *r, const void *row)
 {
 	matrices p = {r, row, 1};
+	emulate::watch(row, 16, 0);
 	emulate::meet("load_matrices_transposed", 0, 0xffffffffU, gather, &p);
 }

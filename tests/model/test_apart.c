@@ -17,19 +17,7 @@
 
 enum { B = 2, T = 40, V = 5, PREFILL = 35, STEPS = 3, N_CTX = 64, CHUNK = 1 << 20 };
 
-static struct rig rig; // what the test holds
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE; // what the test holds
 
 // A model at work on a backend, from the same weights.
 struct side {

@@ -12,19 +12,7 @@
 
 enum { E_KEY = 37, E_VALUE = 48, MOST_CHUNKS = 16, BLOCK = DTYPE_BLOCK };
 
-static struct rig rig;
-
-static int begin(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int end(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 static int streams(const struct attn_dims *dims UNUSED, const void *config UNUSED, struct stream_shape *table)
 {
@@ -312,5 +300,5 @@ int main(void)
 	        cmocka_unit_test(counting_follows_shapes),
 	        cmocka_unit_test(refusals_say_why),
 	};
-	return cmocka_run_group_tests_name("cache", tests, begin, end);
+	return cmocka_run_group_tests_name("cache", tests, setup, teardown);
 }

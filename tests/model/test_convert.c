@@ -17,7 +17,7 @@
 #define MOST_OFF 1e-4
 enum { T = 27, V = 13 };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double worst;
 static const struct calibration *calibration; // of convert()
 
@@ -447,18 +447,6 @@ static void what_cannot_be_converted_is_refused(void **state UNUSED)
 	err_clear(&err);
 	assert_int_equal(model_calibrate(&none, thin, rig_tokens(&rig, 26, V), 26, T, 1, &rig.memory, &err), -1);
 	assert_string_equal(err.message, "the calibration text has 26 tokens, which is less than one sequence of 27");
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

@@ -14,7 +14,7 @@
 #define MOST_OFF 1e-4 // of the largest number
 enum { FAR = 65536, T = FAR + 5, D = 16, BLOCK = 256 };
 
-static struct rig rig;
+RIG_FIXTURE;
 
 static const struct {
 	const char *shape, *settings;
@@ -110,18 +110,6 @@ static void every_mode_is_its_source_near_and_far(void **state UNUSED)
 		arena_rewind(&rig.memory, mark);
 	}
 	printf("# up to position %d: off by %.2e of the largest number at most\n", T - 1, most);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

@@ -9,7 +9,7 @@
 #include "tests/model/build.h"
 #include "tests/test.h"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 
 // exact: as published. Otherwise `rounded` million is, to that many places after the point.
 static const struct {
@@ -94,18 +94,6 @@ static void a_preset_is_its_family_at_a_size(void **state UNUSED)
 	assert_int_equal(pythia->residual, RESIDUAL_PARALLEL);
 	const struct attn_dims qwen = model_attn_dims(build_config("qwen2-0.5b", "", 1, 1, &arena));
 	assert_true(qwen.bias && !qwen.bias_out);
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 #include "tests/test.h"
 
 enum { D = 48, FF = 80, VOCAB = 200, T = 30 };
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 
 static struct model *make(const char *settings, uint64_t seed)
 {
@@ -193,18 +193,6 @@ static void the_sinusoid_is_that_of_the_paper(void **state UNUSED)
 			assert_true(fabs((double)m->sinusoid[t * 6 + 2 * i] - sin(angle)) < 1e-6);
 			assert_true(fabs((double)m->sinusoid[t * 6 + 2 * i + 1] - cos(angle)) < 1e-6);
 		}
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

@@ -23,7 +23,7 @@ static const struct golden goldens[] = {
 #include "tests/fixtures/optimizer.inc"
 };
 
-static struct rig rig;
+RIG_FIXTURE;
 
 // A matrix (2, 3) that decays and a vector (4) that does not, in a block like a model's.
 struct block {
@@ -167,18 +167,6 @@ static void a_cosine_of_all_steps_times_the_warm_up(void **state UNUSED)
 	assert_lr(&c, 100, 0.25 * (1 + cos(pi * 0.99)));
 	c.warmup = 0;
 	assert_lr(&c, 1, 0.5);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

@@ -15,19 +15,7 @@
 static const double DECODE_ROUNDING = 64;
 enum { T = 44, V = SETTINGS_VOCAB, PREFILL = 36, MANY = 33 };
 
-static struct rig rig;
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 // Every matrix that model_quantize would keep as `dtype`, rounded as it would be.
 static void round_weights(struct model *m, enum dtype dtype)

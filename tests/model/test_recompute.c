@@ -11,19 +11,7 @@
 
 enum { B = 2, T = 40, V = 5, STEPS = 2, N_CTX = 64, CHUNK = 1 << 16 };
 
-static struct rig rig;
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 struct trained {
 	double loss[STEPS];

@@ -24,18 +24,10 @@ struct attention_call {
 // no key bias, one row of it for all heads, or a row for each.
 struct attention_call attention_call_make(
         struct rig *rig, const struct attention_shape *shape, int gap, int accumulate, int n_bias);
+// Two query heads of one key head, widths that fill no vector, at the last T of S positions: for the edges of blocks.
+struct attention_shape attention_call_edge(int T, int S, int causal);
 // What is right, with the magnitudes that rounding goes with.
 void attention_call_reference(struct attention_call *c);
-
-static inline struct strided attention_in(const struct guarded *g, int rows)
-{
-	return (struct strided){g->x, rows * g->stride, g->stride};
-}
-
-static inline struct strided_out attention_to(const struct guarded *g, int rows, int accumulate)
-{
-	return (struct strided_out){g->x, rows * g->stride, g->stride, accumulate};
-}
 
 #ifdef __cplusplus
 }

@@ -55,6 +55,7 @@ static int open_one(struct cuda_rig *rig, const char *path)
 	snprintf(rig->path, sizeof(rig->path), "%s", path);
 	rig->is_emulated = strstr(path, "emulated") != NULL;
 	printf("# %s: %s\n", path, rig->exact->library());
+	fflush(stdout); // known even if a kernel never ends
 	return 1;
 }
 

@@ -74,3 +74,15 @@ void assert_near(const char *what, const struct guarded *g, const double *expect
 				        what, g->rows, g->columns, i, j, got, right, allowed, fabs(got - right));
 		}
 }
+
+struct expected expected_make(struct rig *rig, int rows, int columns)
+{
+	const size_t bytes = (size_t)rows * (size_t)columns * sizeof(double);
+	return (struct expected){arena_zalloc(&rig->memory, bytes), arena_zalloc(&rig->memory, bytes)};
+}
+
+void expected_add(struct expected *e, long at, double term)
+{
+	e->x[at] += term;
+	e->size[at] += fabs(term);
+}

@@ -27,6 +27,24 @@ double guarded_before(const struct guarded *g, int i, int j);
 void assert_guards(const char *what, const struct guarded *g);
 void assert_untouched(const char *what, const struct guarded *g);
 
+// What is right: sums of terms, with the sums of their magnitudes. (rows, columns) without gaps, zeros at first.
+struct expected {
+	double *x, *size;
+};
+struct expected expected_make(struct rig *rig, int rows, int columns);
+void expected_add(struct expected *e, long at, double term);
+
+// As the slots take them, T rows to a sequence.
+static inline struct strided guarded_in(const struct guarded *g, int T)
+{
+	return (struct strided){g->x, T * g->stride, g->stride};
+}
+
+static inline struct strided_out guarded_to(const struct guarded *g, int T, int accumulate)
+{
+	return (struct strided_out){g->x, T * g->stride, g->stride, accumulate};
+}
+
 // Every element of g equals (before + expected(i, j)) within constant * epsilon * size: expected and size are
 // (rows, columns) without gaps; size is the sum of the magnitudes that went into the element.
 void assert_near(

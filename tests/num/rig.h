@@ -19,6 +19,21 @@ struct rig {
 // failure can be run again, and other numbers can be tried: KVLAB_TEST_SEED=$RANDOM make test.
 uint64_t test_seed(void);
 
+// The rig of a test program, and cmocka's fixtures `setup` and `teardown` for it.
+#define RIG_FIXTURE                                                                                                    \
+	static struct rig rig;                                                                                         \
+	static int setup(void **state __attribute__((unused)))                                                         \
+	{                                                                                                              \
+		rig_init(&rig);                                                                                        \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	static int teardown(void **state __attribute__((unused)))                                                      \
+	{                                                                                                              \
+		rig_release(&rig);                                                                                     \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	struct rig
+
 void rig_init(struct rig *rig);
 void rig_release(struct rig *rig);
 // Empties the tape's arenas and fills them with NaN, so that reading what nobody wrote shows, then begins.

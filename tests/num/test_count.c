@@ -8,7 +8,7 @@
 #include "tests/num/rig.h"
 #include "tests/test.h"
 
-static struct rig rig;
+RIG_FIXTURE;
 
 enum { B = 3, T = 5, C = 6, ROWS = B * T, N = ROWS * C, F = sizeof(real) };
 
@@ -321,18 +321,6 @@ static void counted_memory_is_that_of_a_real_step(void **state UNUSED)
 	trainer_step(&trainer, 1);
 	assert_true(trainer.tape.tensor_bytes == trainer_count(setup, 4, 0).tensor_bytes);
 	trainer_release(&trainer);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

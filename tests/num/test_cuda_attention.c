@@ -70,6 +70,17 @@ static const char *name_of(const struct attention_shape *s, const struct backend
 	        s->causal ? " causal" : "", s->q_position, more);
 }
 
+// Rounds operands for the rounded table, and lays values into keys from v_in_k on.
+static void prepare(struct attention_call *c, const struct guarded *const *operand, int n, int is_exact, int v_in_k)
+{
+	for (int i = 0; i < n && !is_exact; i++)
+		round_numbers(operand[i]);
+	if (v_in_k >= 0) {
+		c->v = c->k;
+		c->v.x += v_in_k, c->v.columns = c->s.n_v_head * c->s.d_v;
+	}
+}
+
 // v_in_k: values are the keys' row from that number on; -1: rows of their own.
 static void try_attention(struct attention_shape s, int is_exact, int gap, int n_bias, int v_in_k)
 {
@@ -79,12 +90,7 @@ static void try_attention(struct attention_shape s, int is_exact, int gap, int n
 	s.scale = s.scale ? s.scale : 1 / sqrt(s.d_qk);
 	struct attention_call c = attention_call_make(&rig.host, &s, gap, 0, n_bias);
 	const struct guarded *operand[] = {&c.q, &c.k, &c.v};
-	for (int i = 0; i < 3 && !is_exact; i++)
-		round_numbers(operand[i]);
-	if (v_in_k >= 0) {
-		c.v = c.k;
-		c.v.x += v_in_k, c.v.columns = s.n_v_head * s.d_v;
-	}
+	prepare(&c, operand, 3, is_exact, v_in_k);
 	s = c.s;
 	cuda_begin(&rig);
 	const struct strided q = on_device(&c.q, s.T), k = on_device(&c.k, s.S);
@@ -132,12 +138,7 @@ static void try_backward(struct attention_shape s, int is_exact, int accumulate,
 	s.scale = s.scale ? s.scale : 1 / sqrt(s.d_qk);
 	struct attention_call c = attention_call_make(&rig.host, &s, rig_int(&rng, 0, 5), accumulate, n_bias);
 	const struct guarded *operand[] = {&c.q, &c.k, &c.v, &c.dout};
-	for (int i = 0; i < 4 && !is_exact; i++)
-		round_numbers(operand[i]);
-	if (v_in_k >= 0) {
-		c.v = c.k;
-		c.v.x += v_in_k, c.v.columns = s.n_v_head * s.d_v;
-	}
+	prepare(&c, operand, 4, is_exact, v_in_k);
 	s = c.s;
 	cuda_begin(&rig);
 	const struct strided q = on_device(&c.q, s.T), k = on_device(&c.k, s.S), dout = on_device(&c.dout, s.T);
@@ -185,16 +186,8 @@ static void test_around_block_sizes(void **state UNUSED)
 	static const int positions[] = {1, 31, 33, 63, 64, 65, 130, 513}, queries[] = {1, 16, 17, 63, 65};
 	for (int i = 0; i < 8; i++)
 		for (int j = 0; j < 5; j++) {
-			struct attention_shape s = {.B = 1,
-			        .T = queries[j],
-			        .S = positions[i],
-			        .n_head = 2,
-			        .n_k_head = 1,
-			        .n_v_head = 2,
-			        .d_qk = 5,
-			        .d_v = 9,
-			        .causal = (i + j) % 3 != 0};
-			s.q_position = s.S > s.T ? s.S - s.T : 0;
+			const struct attention_shape s =
+			        attention_call_edge(queries[j], positions[i], (i + j) % 3 != 0);
 			try_attention(s, (i + j) % 2, i % 2 * 3, 0, -1);
 			try_backward(s, (i + j) % 2, i / 2 % 2, 0, -1);
 		}

@@ -31,22 +31,6 @@ static double rounded(real x, int is_bf16)
 	return (double)back;
 }
 
-struct expected {
-	double *x, *size;
-};
-
-static struct expected expect(int rows, int columns)
-{
-	const size_t bytes = (size_t)rows * (size_t)columns * sizeof(double);
-	return (struct expected){arena_zalloc(&rig.host.memory, bytes), arena_zalloc(&rig.host.memory, bytes)};
-}
-
-static void term(struct expected *e, long at, double value)
-{
-	e->x[at] += value;
-	e->size[at] += fabs(value);
-}
-
 static void test_gemm(void **state UNUSED)
 {
 	for (int round = 0; round < 3 * ROUNDS; round++) {
@@ -60,18 +44,18 @@ static void test_gemm(void **state UNUSED)
 		const struct guarded b = guarded_operand(&rig.host, b_rows, b_columns, b_columns + round % 7);
 		const struct guarded bias = guarded_operand(&rig.host, 1, n, n),
 		                     c = guarded_output(&rig.host, m, n, n + round % 2, accumulate);
-		struct expected e = expect(m, n);
+		struct expected e = expected_make(&rig.host, m, n);
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < n; j++) {
 				for (int l = 0; l < k; l++)
-					term(&e, (long)i * n + j,
+					expected_add(&e, (long)i * n + j,
 					        rounded(form == GEMM_TN ? a.x[l * a.stride + i] : a.x[i * a.stride + l],
 					                is_bf16) *
 					                rounded(form == GEMM_NT ? b.x[j * b.stride + l]
 					                                        : b.x[l * b.stride + j],
 					                        is_bf16));
 				if (has_bias)
-					term(&e, (long)i * n + j, (double)bias.x[j]);
+					expected_add(&e, (long)i * n + j, (double)bias.x[j]);
 			}
 		const struct gemm gemm = {.form = form,
 		        .m = m,
@@ -138,20 +122,20 @@ static void check_linear(enum dtype dtype, int is_bf16, const struct linear_case
 	const struct guarded bias = guarded_operand(&rig.host, 1, c->n_part * c->n, c->n_part * c->n),
 	                     y = guarded_output(&rig.host, c->m, c->n_part * c->n, c->n_part * c->n + 1, 0),
 	                     alone = guarded_output(&rig.host, 1, c->n_part * c->n, c->n_part * c->n + 1, 0);
-	struct expected e = expect(c->m, c->n_part * c->n);
+	struct expected e = expected_make(&rig.host, c->m, c->n_part * c->n);
 	for (int i = 0; i < c->m; i++)
 		for (int part = 0; part < c->n_part; part++)
 			for (int j = 0; j < c->n; j++) {
 				const long at = (long)i * c->n_part * c->n + part * c->n + j;
 				const real *matrix = w.read + (ptrdiff_t)(part * c->n_matrix / c->n_part) * c->n * c->k;
 				for (int l = 0; l < c->k; l++)
-					term(&e, at,
+					expected_add(&e, at,
 					        rounded(x.x[i * x.stride + part * c->k + l], rounds) *
 					                rounded(c->is_transposed ? matrix[(ptrdiff_t)l * c->n + j]
 					                                         : matrix[(ptrdiff_t)j * c->k + l],
 					                        rounds));
 				if (has_bias)
-					term(&e, at, (double)bias.x[part * c->n + j]);
+					expected_add(&e, at, (double)bias.x[part * c->n + j]);
 			}
 	struct linear_stored linear = {.n_part = c->n_part,
 	        .n_matrix = c->n_matrix,

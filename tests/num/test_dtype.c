@@ -13,19 +13,7 @@
 
 enum { BLOCK = DTYPE_BLOCK, LONGEST = 4 * BLOCK + 5, MOST_BYTES = 4 * LONGEST, GUARD = 64 };
 
-static struct rig rig;
-
-static int begin(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int end(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 static uint32_t bits_of(float x)
 {
@@ -369,5 +357,5 @@ int main(void)
 	        cmocka_unit_test(blocks_are_laid_out_as_documented),
 	        cmocka_unit_test(rows_take_the_bytes_they_say),
 	};
-	return cmocka_run_group_tests_name("dtypes", tests, begin, end);
+	return cmocka_run_group_tests_name("dtypes", tests, setup, teardown);
 }

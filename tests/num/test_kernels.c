@@ -36,31 +36,16 @@ static double *numbers(long n)
 	return arena_zalloc(&rig.memory, (size_t)n * sizeof(double));
 }
 
-struct expected {
-	double *x, *size;
-};
-
-static struct expected expect(int rows, int columns)
-{
-	return (struct expected){numbers((long)rows * columns), numbers((long)rows * columns)};
-}
-
-static void term(struct expected *e, long at, double value)
-{
-	e->x[at] += value;
-	e->size[at] += fabs(value);
-}
-
 static void test_column_sum(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
 		const int m = rig_int(&rng, 1, 300), n = rig_int(&rng, 1, 70), accumulate = round % 2;
 		const struct guarded x = guarded_operand(&rig, m, n, n + round % 5);
 		const struct guarded out = guarded_output(&rig, 1, n, n, accumulate);
-		struct expected e = expect(1, n);
+		struct expected e = expected_make(&rig, 1, n);
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < n; j++)
-				term(&e, j, (double)x.x[i * x.stride + j]);
+				expected_add(&e, j, (double)x.x[i * x.stride + j]);
 		backend_cpu.column_sum(rig_exec(&rig), out.x, x.x, x.stride, m, n, accumulate);
 		assert_near("column_sum", &out, e.x, e.size, SUM_ROUNDING);
 		assert_untouched("column_sum", &x);
@@ -81,15 +66,16 @@ static void test_embed(void **state UNUSED)
 		                     dout = guarded_operand(&rig, B * T, C, C);
 		const struct guarded dtable = guarded_output(&rig, V, C, C, accumulate);
 		const struct guarded dposition = guarded_output(&rig, n_ctx, C, C, accumulate);
-		struct expected e = expect(B * T, C), et = expect(V, C), ep = expect(n_ctx, C);
+		struct expected e = expected_make(&rig, B * T, C), et = expected_make(&rig, V, C),
+		                ep = expected_make(&rig, n_ctx, C);
 		for (int row = 0; row < B * T; row++)
 			for (int j = 0; j < C; j++) {
 				const int at = first + row % T;
-				term(&e, (long)row * C + j, (double)table.x[tokens[row] * C + j]);
+				expected_add(&e, (long)row * C + j, (double)table.x[tokens[row] * C + j]);
 				if (with_position)
-					term(&e, (long)row * C + j, (double)position.x[at * C + j]);
-				term(&et, (long)tokens[row] * C + j, (double)dout.x[row * C + j]);
-				term(&ep, (long)at * C + j, (double)dout.x[row * C + j]);
+					expected_add(&e, (long)row * C + j, (double)position.x[at * C + j]);
+				expected_add(&et, (long)tokens[row] * C + j, (double)dout.x[row * C + j]);
+				expected_add(&ep, (long)at * C + j, (double)dout.x[row * C + j]);
 			}
 		backend_cpu.embed(
 		        rig_exec(&rig), out.x, table.x, with_position ? position.x : NULL, tokens, B, T, C, first);
@@ -130,7 +116,7 @@ static void norm_row(const real *x, const real *gain, const real *bias, const re
 		dx->size[at + j] = r * size * size * (fabs(d * (double)gain[j]) + g_size);
 		dgain->x[j] += d * xhat;
 		dgain->size[j] += fabs(d) * size;
-		term(dbias, j, d);
+		expected_add(dbias, j, d);
 	}
 }
 
@@ -146,7 +132,8 @@ static void test_norms(void **state UNUSED)
 		const struct guarded dgain = guarded_output(&rig, 1, n, n, accumulate);
 		const struct guarded dbias = guarded_output(&rig, 1, n, n, accumulate);
 		const real *b = is_rms || round % 8 == 0 ? NULL : bias.x;
-		struct expected e = expect(m, n), ex = expect(m, n), eg = expect(1, n), eb = expect(1, n);
+		struct expected e = expected_make(&rig, m, n), ex = expected_make(&rig, m, n),
+		                eg = expected_make(&rig, 1, n), eb = expected_make(&rig, 1, n);
 		for (int i = 0; i < m; i++)
 			norm_row(x.x + i * n, gain.x, b, dout.x + i * n, n, 1e-5, is_rms, &e, &ex, &eg, &eb,
 			        (long)i * n);
@@ -201,7 +188,7 @@ static void test_unary(void **state UNUSED)
 		const struct guarded x = guarded_operand(&rig, 1, n, n), dout = guarded_operand(&rig, 1, n, n);
 		const struct guarded out = guarded_output(&rig, 1, n, n, 0), slopes = guarded_output(&rig, 1, n, n, 0),
 		                     dx = guarded_output(&rig, 1, n, n, accumulate);
-		struct expected e = expect(1, n), ed = expect(1, n);
+		struct expected e = expected_make(&rig, 1, n), ed = expected_make(&rig, 1, n);
 		for (int i = 0; i < n; i++) {
 			x.x[i] *= i % 7 ? 1 : 20; // the tails too
 			x.before[x.x - x.memory + i] = x.x[i];
@@ -229,7 +216,7 @@ static void test_swiglu(void **state UNUSED)
 		const struct guarded x = guarded_operand(&rig, m, 2 * n, 2 * n), dout = guarded_operand(&rig, m, n, n);
 		const struct guarded out = guarded_output(&rig, m, n, n, 0),
 		                     dx = guarded_output(&rig, m, 2 * n, 2 * n, accumulate);
-		struct expected e = expect(m, n), ed = expect(m, 2 * n);
+		struct expected e = expected_make(&rig, m, n), ed = expected_make(&rig, m, 2 * n);
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < n; j++) {
 				const double gate = (double)x.x[i * 2 * n + j], up = (double)x.x[i * 2 * n + n + j];
@@ -258,12 +245,12 @@ static void test_add_and_copy(void **state UNUSED)
 		const struct guarded sum = guarded_output(&rig, m, n, n, 0);
 		const struct guarded x = guarded_operand(&rig, m, n, n + round % 5);
 		const struct guarded copy = guarded_output(&rig, m, n, n + round % 3, accumulate);
-		struct expected es = expect(m, n), ec = expect(m, n);
+		struct expected es = expected_make(&rig, m, n), ec = expected_make(&rig, m, n);
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < n; j++) {
-				term(&es, (long)i * n + j, (double)a.x[i * n + j]);
-				term(&es, (long)i * n + j, (double)b.x[i * n + j]);
-				term(&ec, (long)i * n + j, (double)x.x[i * x.stride + j]);
+				expected_add(&es, (long)i * n + j, (double)a.x[i * n + j]);
+				expected_add(&es, (long)i * n + j, (double)b.x[i * n + j]);
+				expected_add(&ec, (long)i * n + j, (double)x.x[i * x.stride + j]);
 			}
 		backend_cpu.add(rig_exec(&rig), sum.x, a.x, b.x, (long)m * n);
 		assert_near("add", &sum, es.x, es.size, 1);
@@ -281,7 +268,7 @@ static void test_dropout(void **state UNUSED)
 		const double p = 0.05 + 0.9 * rng_uniform(&rng);
 		const struct guarded x = guarded_operand(&rig, 1, n, n),
 		                     out = guarded_output(&rig, 1, n, n, accumulate);
-		struct expected e = expect(1, n);
+		struct expected e = expected_make(&rig, 1, n);
 		int n_dropped = 0;
 		backend_cpu.dropout(rig_exec(&rig), out.x, x.x, n, p, 5, (uint64_t)round, accumulate);
 		for (int i = 0; i < n; i++) {
@@ -330,7 +317,7 @@ static void test_cross_entropy(void **state UNUSED)
 		const struct guarded x = guarded_operand(&rig, m, n, n), dx = guarded_output(&rig, m, n, n, 0);
 		int *target = rig_tokens(&rig, m, n), *hit = arena_alloc(&rig.memory, (size_t)m * sizeof(int));
 		double *loss = numbers(m);
-		struct expected e = expect(m, n);
+		struct expected e = expected_make(&rig, m, n);
 		target[m / 2] = round % 2 ? -1 : target[m / 2];
 		backend_cpu.cross_entropy(
 		        rig_exec(&rig), loss, hit, with_gradient ? dx.x : NULL, x.x, target, m, n, scale);
@@ -389,7 +376,8 @@ static void test_adam(void **state UNUSED)
 		        .grad_scale = round % 3 ? 1 : 0.25};
 		const struct guarded x = guarded_output(&rig, 1, n, n, 1), m = guarded_output(&rig, 1, n, n, 1);
 		const struct guarded v = guarded_output(&rig, 1, n, n, 1), dx = guarded_operand(&rig, 1, n, n);
-		struct expected ex = expect(1, n), em = expect(1, n), ev = expect(1, n);
+		struct expected ex = expected_make(&rig, 1, n), em = expected_make(&rig, 1, n),
+		                ev = expected_make(&rig, 1, n);
 		for (int i = 0; i < n; i++) {
 			v.x[i] = fabsf(v.x[i]);
 			v.before[v.x - v.memory + i] = v.x[i];

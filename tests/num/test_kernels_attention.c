@@ -11,19 +11,7 @@
 // Beside the rounding of sums: exp is good to 2 ulp, and a score's rounding becomes a relative error of its weight.
 static const double ATTENTION_ROUNDING = 8, GRADIENT_ROUNDING = 16;
 
-static struct rig rig;
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 // n_bias: no key bias, one row of it for all heads, or a row for each.
 static void try_biased(struct attention_shape s, int gap, int accumulate, int n_bias)
@@ -33,8 +21,8 @@ static void try_biased(struct attention_shape s, int gap, int accumulate, int n_
 	struct attention_call c = attention_call_make(&rig, &s, gap, accumulate, n_bias);
 	s = c.s;
 	attention_call_reference(&c);
-	backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), c.lse.x, attention_in(&c.q, s.T),
-	        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
+	backend_cpu.attention(rig_exec(&rig), guarded_to(&c.out, s.T, 0), c.lse.x, guarded_in(&c.q, s.T),
+	        guarded_in(&c.k, s.S), guarded_in(&c.v, s.S), &s);
 	char what[160];
 	const int n = snprintf(what, sizeof(what),
 	        "attention B %d T %d S %d heads %d/%d/%d of %d, %d%s from %d gap %d bias %d: ", s.B, s.T, s.S, s.n_head,
@@ -45,10 +33,10 @@ static void try_biased(struct attention_shape s, int gap, int accumulate, int n_
 	assert_near(what, &c.out, c.out_ref, c.out_size, ATTENTION_ROUNDING);
 	snprintf(part, left, "lse");
 	assert_near(what, &c.lse, c.lse_ref, c.lse_size, ATTENTION_ROUNDING);
-	backend_cpu.attention_backward(rig_exec(&rig), attention_to(&c.dq, s.T, accumulate),
-	        attention_to(&c.dk, s.S, accumulate), attention_to(&c.dv, s.S, accumulate), attention_in(&c.dout, s.T),
-	        attention_in(&c.out, s.T), c.lse.x, attention_in(&c.q, s.T), attention_in(&c.k, s.S),
-	        attention_in(&c.v, s.S), &s);
+	backend_cpu.attention_backward(rig_exec(&rig), guarded_to(&c.dq, s.T, accumulate),
+	        guarded_to(&c.dk, s.S, accumulate), guarded_to(&c.dv, s.S, accumulate), guarded_in(&c.dout, s.T),
+	        guarded_in(&c.out, s.T), c.lse.x, guarded_in(&c.q, s.T), guarded_in(&c.k, s.S), guarded_in(&c.v, s.S),
+	        &s);
 	snprintf(part, left, "dq");
 	assert_near(what, &c.dq, c.dq_ref, c.dq_size, GRADIENT_ROUNDING);
 	snprintf(part, left, "dk");
@@ -77,16 +65,8 @@ static void test_around_block_sizes(void **state UNUSED)
 	static const int positions[] = {1, 15, 127, 128, 129, 255, 256, 257, 600}, queries[] = {1, 23, 24, 25, 49};
 	for (int i = 0; i < 9; i++)
 		for (int j = 0; j < 5; j++) {
-			struct attention_shape s = {.B = 1,
-			        .T = queries[j],
-			        .S = positions[i],
-			        .n_head = 2,
-			        .n_k_head = 1,
-			        .n_v_head = 2,
-			        .d_qk = 5,
-			        .d_v = 9,
-			        .causal = (i + j) % 3 != 0};
-			s.q_position = s.S > s.T ? s.S - s.T : 0;
+			const struct attention_shape s =
+			        attention_call_edge(queries[j], positions[i], (i + j) % 3 != 0);
 			try_attention(s, i % 2 * 3, j % 2);
 		}
 }
@@ -145,14 +125,14 @@ static void test_optional_outputs(void **state UNUSED)
 	        .B = 2, .T = 3, .S = 4, .n_head = 2, .n_k_head = 2, .n_v_head = 2, .d_qk = 3, .d_v = 2, .scale = 1};
 	struct attention_call c = attention_call_make(&rig, &s, 0, 0, 0);
 	attention_call_reference(&c);
-	backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), NULL, attention_in(&c.q, s.T),
-	        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
+	backend_cpu.attention(rig_exec(&rig), guarded_to(&c.out, s.T, 0), NULL, guarded_in(&c.q, s.T),
+	        guarded_in(&c.k, s.S), guarded_in(&c.v, s.S), &s);
 	assert_near("attention without lse", &c.out, c.out_ref, c.out_size, ATTENTION_ROUNDING);
-	backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), c.lse.x, attention_in(&c.q, s.T),
-	        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
+	backend_cpu.attention(rig_exec(&rig), guarded_to(&c.out, s.T, 0), c.lse.x, guarded_in(&c.q, s.T),
+	        guarded_in(&c.k, s.S), guarded_in(&c.v, s.S), &s);
 	backend_cpu.attention_backward(rig_exec(&rig), (struct strided_out){0}, (struct strided_out){0},
-	        attention_to(&c.dv, s.S, 0), attention_in(&c.dout, s.T), attention_in(&c.out, s.T), c.lse.x,
-	        attention_in(&c.q, s.T), attention_in(&c.k, s.S), attention_in(&c.v, s.S), &s);
+	        guarded_to(&c.dv, s.S, 0), guarded_in(&c.dout, s.T), guarded_in(&c.out, s.T), c.lse.x,
+	        guarded_in(&c.q, s.T), guarded_in(&c.k, s.S), guarded_in(&c.v, s.S), &s);
 	assert_near("dv alone", &c.dv, c.dv_ref, c.dv_size, GRADIENT_ROUNDING);
 }
 
@@ -198,11 +178,11 @@ static void a_zero_bias_changes_nothing(void **state UNUSED)
 		memset(c.bias.x, 0, 2 * 70 * sizeof(real));
 		if (way == 2)
 			shape.d_key_bias = NULL;
-		backend_cpu.attention(rig_exec(&rig), attention_to(&c.out, s.T, 0), c.lse.x, attention_in(&c.q, s.T),
-		        attention_in(&c.k, s.S), attention_in(&c.v, s.S), &shape);
-		backend_cpu.attention_backward(rig_exec(&rig), attention_to(&c.dq, s.T, 0), attention_to(&c.dk, s.S, 0),
-		        attention_to(&c.dv, s.S, 0), attention_in(&c.dout, s.T), attention_in(&c.out, s.T), c.lse.x,
-		        attention_in(&c.q, s.T), attention_in(&c.k, s.S), attention_in(&c.v, s.S), &shape);
+		backend_cpu.attention(rig_exec(&rig), guarded_to(&c.out, s.T, 0), c.lse.x, guarded_in(&c.q, s.T),
+		        guarded_in(&c.k, s.S), guarded_in(&c.v, s.S), &shape);
+		backend_cpu.attention_backward(rig_exec(&rig), guarded_to(&c.dq, s.T, 0), guarded_to(&c.dk, s.S, 0),
+		        guarded_to(&c.dv, s.S, 0), guarded_in(&c.dout, s.T), guarded_in(&c.out, s.T), c.lse.x,
+		        guarded_in(&c.q, s.T), guarded_in(&c.k, s.S), guarded_in(&c.v, s.S), &shape);
 		const struct guarded *g[] = {&c.out, &c.dq, &c.dk, &c.dv};
 		for (int i = 0; i < 4; i++) {
 			const size_t bytes = (size_t)g[i]->rows * (size_t)g[i]->stride * sizeof(real);

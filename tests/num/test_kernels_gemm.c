@@ -11,19 +11,7 @@
 // Rounding of a chain of k multiply-adds is far below epsilon times the sum of its magnitudes.
 static const double PRODUCT_ROUNDING = 4;
 
-static struct rig rig;
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 static void reference(double *c, double *size, const struct gemm *g)
 {

@@ -29,16 +29,6 @@ static double *numbers(long n)
 	return arena_zalloc(&rig.memory, (size_t)n * sizeof(double));
 }
 
-static struct strided in(const struct guarded *g, int T)
-{
-	return (struct strided){g->x, T * g->stride, g->stride};
-}
-
-static struct strided_out to(const struct guarded *g, int T, int accumulate)
-{
-	return (struct strided_out){g->x, T * g->stride, g->stride, accumulate};
-}
-
 static void test_copy_columns(void **state UNUSED)
 {
 	for (int round = 0; round < ROUNDS; round++) {
@@ -64,7 +54,8 @@ static void test_copy_columns(void **state UNUSED)
 					right[(long)i * columns + run[r].to + j] += v;
 					size[(long)i * columns + run[r].to + j] += v < 0 ? -v : v;
 				}
-		backend_cpu.copy_columns(rig_exec(&rig), to(&out, T, accumulate), in(&x, T), B, T, run, n_run);
+		backend_cpu.copy_columns(
+		        rig_exec(&rig), guarded_to(&out, T, accumulate), guarded_in(&x, T), B, T, run, n_run);
 		assert_near("copy_columns", &out, right, size, accumulate ? 2 : 0);
 		assert_untouched("copy_columns", &x);
 	}
@@ -86,8 +77,8 @@ static void test_scale_heads(void **state UNUSED)
 				right[(long)i * C + j] = v;
 				size[(long)i * C + j] = v < 0 ? -v : v;
 			}
-		backend_cpu.scale_heads(rig_exec(&rig), to(&out, T, accumulate), in(&x, T), B, T, C, H, gain.x,
-		        shared ? 0 : gain.stride);
+		backend_cpu.scale_heads(rig_exec(&rig), guarded_to(&out, T, accumulate), guarded_in(&x, T), B, T, C, H,
+		        gain.x, shared ? 0 : gain.stride);
 		assert_near("scale_heads", &out, right, size, 2);
 		assert_untouched("scale_heads", &x);
 	}
@@ -108,7 +99,7 @@ static void test_dot_heads(void **state UNUSED)
 				right[j / (C / H)] += v;
 				size[j / (C / H)] += v < 0 ? -v : v;
 			}
-		backend_cpu.dot_heads(rig_exec(&rig), out.x, in(&a, T), in(&b, T), B, T, C, H);
+		backend_cpu.dot_heads(rig_exec(&rig), out.x, guarded_in(&a, T), guarded_in(&b, T), B, T, C, H);
 		assert_near("dot_heads", &out, right, size, SUM_ROUNDING);
 		assert_untouched("dot_heads", &a);
 		assert_untouched("dot_heads", &b);

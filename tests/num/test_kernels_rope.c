@@ -26,26 +26,6 @@ static int teardown(void **state UNUSED)
 	return 0;
 }
 
-static double *numbers(long n)
-{
-	return arena_zalloc(&rig.memory, (size_t)n * sizeof(double));
-}
-
-struct expected {
-	double *x, *size;
-};
-
-static struct expected expect(int rows, int columns)
-{
-	return (struct expected){numbers((long)rows * columns), numbers((long)rows * columns)};
-}
-
-static void term(struct expected *e, long at, double value)
-{
-	e->x[at] += value;
-	e->size[at] += fabs(value);
-}
-
 // By wavelengths, as the models' own code has it.
 static double stretched(double frequency, const struct rope_scaling *s)
 {
@@ -75,13 +55,13 @@ static void test_rope(void **state UNUSED)
 		const struct rope_scaling scaling = {round / 2 % 3, 8, 1, 4, 300};
 		const struct guarded x = guarded_operand(&rig, B * T, C, C + round % 5);
 		const struct guarded out = guarded_output(&rig, B * T, C, C + round % 4, accumulate);
-		struct expected e = expect(B * T, C);
+		struct expected e = expected_make(&rig, B * T, C);
 		for (int row = 0; row < B * T; row++)
 			for (int j = 0; j < C; j++) {
 				const int at = j % d - before, half = n_rotary / 2;
 				const real *head = x.x + row * x.stride + j - at;
 				if (at < 0 || at >= n_rotary) {
-					term(&e, (long)row * C + j, (double)head[at]);
+					expected_add(&e, (long)row * C + j, (double)head[at]);
 					continue;
 				}
 				const int pair = halves ? at % half : at / 2, is_second = halves ? at >= half : at % 2;
@@ -92,8 +72,10 @@ static void test_rope(void **state UNUSED)
 				step %= n_ladder / 2;
 				const double frequency = stretched(pow(1e4, -2.0 * step / n_ladder), &scaling),
 				             angle = sign * (first + row % T) * frequency;
-				term(&e, (long)row * C + j, (double)head[u] * (is_second ? sin(angle) : cos(angle)));
-				term(&e, (long)row * C + j, (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
+				expected_add(
+				        &e, (long)row * C + j, (double)head[u] * (is_second ? sin(angle) : cos(angle)));
+				expected_add(&e, (long)row * C + j,
+				        (double)head[v] * (is_second ? cos(angle) : -sin(angle)));
 				e.size[(long)row * C + j] = fabs((double)head[u]) + fabs((double)head[v]);
 			}
 		const struct rope rope = {.n_head = H,

@@ -7,19 +7,7 @@
 #include "tests/num/rig.h"
 #include "tests/test.h"
 
-static struct rig rig;
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 struct subject {
 	struct tensor *x, *w, *b;

@@ -9,7 +9,7 @@
 #include "tests/num/rig.h"
 #include "tests/test.h"
 
-static struct rig rig;
+RIG_FIXTURE;
 
 // Sizes with more than one block of everything, and a rest.
 enum { M = 301, N = 130, K = 333, T = 70, S = 290, HEADS = 6, BATCH = 3, VOCAB = 19 };
@@ -385,18 +385,6 @@ static void test_values_inside_keys(void **state UNUSED)
 		assert_memory_equal(to, first, POSITIONS * WIDE * sizeof(real));
 	}
 	rig.tape.n_thread = 1;
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

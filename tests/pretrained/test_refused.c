@@ -10,7 +10,7 @@
 
 #define FAMILIES "tests/fixtures/families/"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 
 // A fixture with one place of its config.json changed; whole: the text is all there is. NULL: no config.json.
 static const struct {
@@ -144,18 +144,6 @@ static void every_case_is_one_sentence(void **state UNUSED)
 		arena_reset(&arena);
 	}
 	assert_int_equal(n_wrong, 0);
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

@@ -13,7 +13,7 @@
 
 #define FAMILIES "tests/fixtures/families/"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 
 static void load(struct pretrained *p, const char *path)
 {
@@ -171,18 +171,6 @@ static void a_family_without_files_is_refused(void **state UNUSED)
 	assert_int_equal(model_save(m, family_find("decoder"), folder, &err), -1);
 	assert_string_equal(err.message, "models of family decoder have no file format");
 	folder_remove(folder);
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

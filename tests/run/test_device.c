@@ -16,19 +16,7 @@
 #include "tests/num/apart.h"
 #include "tests/test.h"
 
-static struct arena arena;
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
-}
+ARENA_FIXTURE(arena, 1 << 20);
 
 // --- training -----------------------------------------------------------------------------------------------------
 

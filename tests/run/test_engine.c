@@ -12,19 +12,7 @@
 
 enum { B = 2, T = 45, V = 96, SEED = 3 };
 
-static struct rig rig;
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
-}
+RIG_FIXTURE;
 
 static const struct {
 	const char *variant, *settings;

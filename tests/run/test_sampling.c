@@ -8,7 +8,7 @@
 
 enum { N = 8, DRAWS = 40000 };
 
-static struct arena scratch;
+ARENA_FIXTURE(scratch, 1 << 16);
 static const real logits[N] = {0.5f, -1, 2, 2, 0, -30, 1, -0.25f};
 
 static void count(int times[N], const struct sampling *s)
@@ -89,18 +89,6 @@ static void a_draw_is_a_function_of_seed_and_index(void **state UNUSED)
 		same += id == sampling_pick(&other, logits, N, i, &scratch);
 	}
 	assert_true(same > 50 && same < 500);
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&scratch, 1 << 16);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&scratch);
-	return 0;
 }
 
 int main(void)

@@ -10,21 +10,9 @@
 
 #include "tests/test.h"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 static char folder[] = "/tmp/kvlab_spec_XXXXXX";
 static char path[sizeof(folder) + 16];
-
-static int begin(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int end(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
-}
 
 static const char head[] = "experiment: t\n"
                            "question: does it?\n"
@@ -325,7 +313,7 @@ static void the_question_is_read_alone(void **state UNUSED)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	        TEST(the_last_axis_advances_fastest),
 	        TEST(cases_are_the_rows_of_a_zip),

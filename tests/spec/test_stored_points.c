@@ -11,21 +11,9 @@
 #include "harness/spec/spec.h"
 #include "tests/test.h"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 static char folder[] = "/tmp/kvlab_stored_XXXXXX";
 static char path[sizeof(folder) + 16];
-
-static int begin(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int end(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
-}
 
 static struct setup parse(const char *json)
 {
@@ -184,7 +172,7 @@ static void a_broken_cache_section_is_refused(void **state UNUSED)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	        TEST(points_of_the_first_release_keep_their_keys),
 	        TEST(defaults_leave_no_trace),

@@ -10,7 +10,7 @@
 #include "tests/test.h"
 
 enum { MOST = 512 };
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 
 struct drawn {
 	const struct task *task;
@@ -315,18 +315,6 @@ static void a_full_sequence_has_no_filler(void **state UNUSED)
 		for (int t = 256; t < 512; t += 2)
 			assert_true(d.target[t] >= 0);
 	}
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

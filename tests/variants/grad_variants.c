@@ -13,7 +13,7 @@
 // A difference may step over the kink of a ReLU, then the next draw counts: a wrong gradient is wrong in all of them.
 enum { B = 1, T = 5, RELU_DRAWS = 5 };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double worst_of_all;
 
 struct subject {
@@ -82,18 +82,6 @@ static void a_planted_error_is_caught(void **state UNUSED)
 	struct subject s = {variant_case_model(&c, variant_case_shapes[0], T, test_seed(), &rig.memory, &err)};
 	s.spoiled = s.model->layer[0].attn[2]; // w_q2
 	assert_true(error_of(&s, 0) > MOST_ERROR);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

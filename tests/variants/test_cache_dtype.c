@@ -31,7 +31,7 @@ static const struct disturbance {
         [DTYPE_Q4] = {1e-5, 0x1p-2, {DTYPE_BF16, DTYPE_Q8}},
 };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double largest[N_DTYPE], smallest[N_DTYPE];
 
 struct subject {
@@ -311,18 +311,6 @@ static void role_body(struct subject *s)
 static void a_type_reaches_its_role_alone(void **state UNUSED)
 {
 	for_each(role_body);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

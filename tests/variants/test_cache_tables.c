@@ -8,7 +8,7 @@
 #include "tests/model/build.h"
 #include "tests/test.h"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 static const double GIB = 1024.0 * 1024 * 1024, GB = 1e9;
 
 static const struct {
@@ -56,18 +56,6 @@ static void caches_are_those_of_the_papers_tables(void **state UNUSED)
 			fail_msg("%s {%s}, %d key heads, %ld tokens: %g, in the paper %g", rows[i].variant,
 			        rows[i].settings, rows[i].n_kv_head, rows[i].tokens, total, rows[i].total);
 	}
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

@@ -13,7 +13,7 @@
 
 enum { B = 2, T = SETTINGS_T, V = SETTINGS_VOCAB };
 
-static struct rig rig;
+RIG_FIXTURE;
 
 // A value is a number or the name of a field of the dimensions.
 static const char *value_text(const char *value, const struct attn_dims *d, char text[NUMBER_TEXT])
@@ -131,18 +131,6 @@ static void a_false_claim_would_be_seen(void **state UNUSED)
 	assert_memory_not_equal(a.logits, b.logits, B * T * V * sizeof(real));
 	const struct outcome c = run(config, thin, configure(thin, "d_select=d_model", &dims), tokens, targets);
 	assert_same("thin_keys {d_select=d_model}", &c, &b);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

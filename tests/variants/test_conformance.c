@@ -18,7 +18,7 @@ static const double DECODE_ROUNDING = 64;
 
 enum { B = 3, T = SETTINGS_T, V = SETTINGS_VOCAB, ALL = B * T * V };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double worst_decode, largest_logit;
 static long n_decode_equal, n_decode;
 
@@ -391,18 +391,6 @@ static void reach_body(struct subject *s)
 static void every_parameter_matters_and_shows_nan(void **state UNUSED)
 {
 	for_each(reach_body);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

@@ -16,7 +16,7 @@
 static const double FOLD_ROUNDING = 128;
 enum { B = 2, T = 11, V = 5 };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double worst;
 
 static const real *logits_of(struct model *m, const int *tokens, int n, struct cache *cache)
@@ -162,18 +162,6 @@ static void what_does_not_fold_says_why(void **state UNUSED)
 	assert_int_equal(model_fold(&folded, m, &rig.memory, &err), -1);
 	assert_string_equal(err.message, "variant 'gqa' has no matrices to fold");
 	assert_false(err.is_fault);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

@@ -14,7 +14,7 @@
 
 enum { SETTINGS = 1000, B = 2, T = 7, V = SETTINGS_VOCAB, RUN_MOST = 200000 };
 
-static struct rig rig;
+RIG_FIXTURE;
 
 // One line, lower case, no full stop, more than a word: "d_select 7 is not divisible by n_head 4".
 static void assert_is_sentence(const char *variant, const char *setting, const struct err *err)
@@ -97,18 +97,6 @@ static void tables_are_complete(void **state UNUSED)
 				assert_true(islower((unsigned char)*c) || isdigit((unsigned char)*c) || *c == '_');
 		}
 	}
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

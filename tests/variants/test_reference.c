@@ -15,7 +15,7 @@
 static const double ROUNDING = 64;
 enum { B = 2, T = 29, FAR = 65536 + 3 };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double worst;
 static long n_compared;
 
@@ -138,18 +138,6 @@ static void far_positions_are_as_exact(void **state UNUSED)
 		arena_reset(&rig.step);
 	}
 	printf("# beyond position %d: largest difference %.2e\n", FAR, worst);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

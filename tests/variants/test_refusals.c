@@ -6,7 +6,7 @@
 #include "tests/test.h"
 #include "tests/variants/cases.h"
 
-static struct arena arena;
+ARENA_FIXTURE(arena, 1 << 20);
 
 #define MHA "d_model=24 n_head=4"
 #define GQA "d_model=24 n_head=4 n_kv_head=2"
@@ -130,18 +130,6 @@ static void options_have_ranges(void **state UNUSED)
 			fail_msg("%s takes %s=%s", bad[i].variant, bad[i].key, bad[i].value);
 		assert_true(strlen(err.message) > 10);
 	}
-}
-
-static int setup(void **state UNUSED)
-{
-	arena_init(&arena, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	arena_release(&arena);
-	return 0;
 }
 
 int main(void)

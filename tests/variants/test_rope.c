@@ -21,7 +21,7 @@ static const char *const shapes[] = {
         "n_layer=1 d_model=32 n_head=4 n_kv_head=1 d_head=8 d_ff=1 bias=false position=rope rope_base=100",
 };
 
-static struct rig rig;
+RIG_FIXTURE;
 static double worst;
 
 // The heads come out as they are.
@@ -127,18 +127,6 @@ static void modes_preserve_what_they_say(void **state UNUSED)
 	printf("# %d cases, %d of them of absolute values: direction and length off by %.2e at most\n", n_run,
 	        n_absolute, worst);
 	assert_true(n_run > 60 && n_absolute >= 6);
-}
-
-static int setup(void **state UNUSED)
-{
-	rig_init(&rig);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	rig_release(&rig);
-	return 0;
 }
 
 int main(void)

@@ -7,15 +7,13 @@
 
 // Rows that are fetched ahead: what dot takes at once.
 enum { AHEAD = 8 };
-// Bytes of weights that a thread takes at a time: the longer the stream, the faster memory is read, but there must be
-// pieces enough for threads to end together.
-static const ptrdiff_t piece_least = 1 << 17, piece_most = 4 << 20, pieces = 16;
+// Bytes of weights that are multiplied at a time: what stays in L2 for vectors that do not fit into one tile. Threads
+// take many pieces in a row, less and less of them: memory is read in long streams, and threads end together.
+static const ptrdiff_t piece_bytes = 1 << 17;
 
 static int piece_rows(const struct linear_stored *l)
 {
-	ptrdiff_t bytes = l->n * l->w->row_bytes / pieces;
-	bytes = bytes < piece_least ? piece_least : bytes > piece_most ? piece_most : bytes;
-	const int n = (int)(bytes / l->w->row_bytes) / AHEAD * AHEAD;
+	const int n = (int)(piece_bytes / l->w->row_bytes) / AHEAD * AHEAD;
 	return n < AHEAD ? AHEAD : n;
 }
 
@@ -62,7 +60,8 @@ static void transposed(const struct linear_stored *l, const struct row_kernels *
 	for (int from = 0; from < l->k; from += DTYPE_BLOCK) {
 		const int n = cpu_min(DTYPE_BLOCK, l->k - from);
 		const struct rows rows = rows_at(&dtype, l, copy, first_row(l, part, l->k) + from, n, l->n, 0);
-		kernels->sum[dtype](y, l->ldy, l->x + part * l->x_part + from, l->ldx, l->m, &rows);
+		const struct weights w = {l->x + part * l->x_part + from, l->ldx, 1};
+		kernels->sum[dtype](y, l->ldy, w, l->m, &rows);
 	}
 }
 
@@ -77,7 +76,7 @@ static void linear_stored(const struct exec *exec, const struct linear_stored *l
 #pragma omp parallel num_threads(exec->n_thread) if (exec->n_thread > 1 && n_task > 1)
 	{
 		real *copy = copies + copy_size * (size_t)cpu_thread();
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(guided)
 		for (int task = 0; task < n_task; task++) {
 			const int part = task / n_piece, from = task % n_piece * piece;
 			if (l->is_transposed)

@@ -44,22 +44,25 @@ void turn_prepare(struct turn_table *t, const struct rope *rope, int n_tile, str
 	}
 }
 
-void turn_rows(real *x, ptrdiff_t ld, const struct rows *rows, enum dtype dtype, const struct turn_table *t,
-        const struct row_kernels *kernels)
+int turn_is_whole(const struct turn_table *t, int d)
 {
-	const int pairs = t->rope->n_rotary / 2, from = t->rope->from;
-	if (t->rope->halves && (from | pairs | rows->d) % VEC == 0) {
-		kernels->copy_turned[dtype](x, ld, rows, from, pairs, t->rest);
-		return;
-	}
-	if (rows->at != (const unsigned char *)x)
-		kernels->copy[dtype](x, ld, rows);
-	for (int p = 0; p < rows->n; p++) {
-		real *a = x + p * ld + from;
-		const real *c = t->rest + (ptrdiff_t)p * 2 * pairs, *s = c + pairs;
+	return t->rope->halves && (t->rope->from | t->rope->n_rotary / 2 | d) % VEC == 0;
+}
+
+struct turned turn_of(const struct turn_table *t, int at)
+{
+	const int pairs = t->rope->n_rotary / 2;
+	return (struct turned){t->rope->from, pairs, t->rest + (ptrdiff_t)at * 2 * pairs};
+}
+
+void turn_rows(real *x, ptrdiff_t ld, int n, const struct turn_table *t, int at)
+{
+	const int pairs = t->rope->n_rotary / 2, halves = t->rope->halves;
+	const real *c = t->rest + (ptrdiff_t)at * 2 * pairs, *s = c + pairs;
+	for (int j = 0; j < n; j++) {
+		real *a = x + j * ld + t->rope->from;
 		for (int i = 0; i < pairs; i++) {
-			real *first = t->rope->halves ? a + i : a + 2 * i,
-			     *second = first + (t->rope->halves ? pairs : 1);
+			real *first = halves ? a + i : a + 2 * i, *second = first + (halves ? pairs : 1);
 			const real u = *first, v = *second;
 			*first = u * c[i] - v * s[i];
 			*second = u * s[i] + v * c[i];
@@ -67,12 +70,22 @@ void turn_rows(real *x, ptrdiff_t ld, const struct rows *rows, enum dtype dtype,
 	}
 }
 
-void turn_back(real *x, ptrdiff_t ld, int m, const struct turn_table *t, int tile)
+void turn_back(real *x, ptrdiff_t to_vector, ptrdiff_t to_number, int m, const struct turn_table *t, int tile)
 {
 	const int pairs = t->rope->n_rotary / 2, halves = t->rope->halves;
+	const ptrdiff_t second = (halves ? pairs : 1) * to_number, step = (halves ? 1 : 2) * to_number;
 	const real *c = t->tile + (ptrdiff_t)tile * 2 * pairs, *s = c + pairs;
-	for (int j = 0; j < m; j++) {
-		real *a = x + j * ld + t->rope->from;
+	real *a = x + t->rope->from * to_number;
+	if (to_vector == 1) { // vectors side by side
+		for (int i = 0; i < pairs; i++, a += step)
+			for (int j = 0; j < m; j++) {
+				const real u = a[j], v = a[j + second];
+				a[j] = u * c[i] + v * s[i];
+				a[j + second] = v * c[i] - u * s[i];
+			}
+		return;
+	}
+	for (int j = 0; j < m; j++, a += to_vector) {
 		int i = 0;
 		for (; halves && i + VEC <= pairs; i += VEC) {
 			const vec u = vec_load(a + i), v = vec_load(a + pairs + i), ci = vec_load(c + i),
@@ -81,10 +94,10 @@ void turn_back(real *x, ptrdiff_t ld, int m, const struct turn_table *t, int til
 			vec_store(a + pairs + i, v * ci - u * si);
 		}
 		for (; i < pairs; i++) {
-			real *first = halves ? a + i : a + 2 * i, *second = first + (halves ? pairs : 1);
-			const real u = *first, v = *second;
+			real *first = a + i * step;
+			const real u = *first, v = first[second];
 			*first = u * c[i] + v * s[i];
-			*second = v * c[i] - u * s[i];
+			first[second] = v * c[i] - u * s[i];
 		}
 	}
 }

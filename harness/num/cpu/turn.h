@@ -16,10 +16,13 @@ struct turn_table {
 
 // Tables for n_tile tiles, memory from arena.
 void turn_prepare(struct turn_table *table, const struct rope *rope, int n_tile, struct arena *arena);
-// One head of rows, the first at the start of a tile, to x (rows->n, ld).
-void turn_rows(real *x, ptrdiff_t ld, const struct rows *rows, enum dtype dtype, const struct turn_table *table,
-        const struct row_kernels *kernels);
-// Vectors (m, ld) turned back by the tile's first position.
-void turn_back(real *x, ptrdiff_t ld, int m, const struct turn_table *table, int tile);
+// What is left to turn of the position `at` behind the first of its tile: for row kernels, which take whole vectors.
+int turn_is_whole(const struct turn_table *table, int d);
+struct turned turn_of(const struct turn_table *table, int at);
+// The same of n heads x (n, ld), whatever their shape.
+void turn_rows(real *x, ptrdiff_t ld, int n, const struct turn_table *table, int at);
+// m vectors turned back by the tile's first position: number c of vector i is x[i * to_vector + c * to_number], and one
+// of the two steps is 1.
+void turn_back(real *x, ptrdiff_t to_vector, ptrdiff_t to_number, int m, const struct turn_table *table, int tile);
 
 #endif

@@ -43,7 +43,7 @@ void attention_split(const struct exec *exec, struct attention_args *a, int B, i
 // One new position of one head. Every warp takes each eighth split, first to last, and then they are added in order:
 // the sums of a few hundred splits are read in the time of some forty. Splits without a position have written neither
 // sum nor maximum worth reading.
-static __global__ void __launch_bounds__(32 * JOIN_WARPS) join(const struct attention_args a)
+static __global__ void __launch_bounds__(32 * JOIN_WARPS) join(const __grid_constant__ struct attention_args a)
 {
 	__shared__ float part[JOIN_WARPS][JOIN_COLUMNS];
 	const ptrdiff_t state = blockIdx.x;

@@ -46,7 +46,8 @@ static __device__ inline void dots(float *dot, float (*rows)[SLICE], float (*til
 }
 
 template <int gradient>
-static __global__ void __launch_bounds__(THREADS) backward_exact(const struct backward_args a, int n_panel)
+static __global__ void __launch_bounds__(THREADS)
+        backward_exact(const __grid_constant__ struct backward_args a, int n_panel)
 {
 	constexpr int IS_Q = gradient == GRADIENT_Q, IS_V = gradient == GRADIENT_V;
 	__shared__ float tile[TILE][SLICE + 1], rows[ROWS][SLICE], weight[ROWS][TILE];

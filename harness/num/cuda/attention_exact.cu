@@ -18,7 +18,7 @@ enum {
 	COLUMNS_LANE = PANEL / 32
 };
 
-static __global__ void __launch_bounds__(THREADS) attention_exact(const struct attention_args a)
+static __global__ void __launch_bounds__(THREADS) attention_exact(const __grid_constant__ struct attention_args a)
 {
 	__shared__ float tile[TILE]
 	                     [SLICE + 1]; // of keys, then of values; odd rows: a column's lanes meet no bank twice

@@ -295,7 +295,6 @@ static __global__ void __launch_bounds__(THREADS) attention_tensor(
 // --- the choice of a kernel and its shared memory -------------------------------------------------------------------
 
 typedef void (*tensor_kernel)(const struct attention_args, const struct tensor_layout);
-// Of few rows the first that holds them is taken, of many the first that fits.
 static const struct {
 	int row_warps, tile;
 	tensor_kernel kernel[3]; // 64, 128, 256 columns
@@ -339,6 +338,22 @@ static struct tensor_layout layout_of(const struct attention_args *a, int rows, 
 	return m;
 }
 
+// Of the kernels that have a block for all rows the first whose tiles can be staged, be they small; else the first that
+// fits. -1: none does.
+static int choose(struct tensor_layout *m, const struct attention_args *a, int n_row, int panel, int most_bytes)
+{
+	for (int is_staged = 1; is_staged >= 0; is_staged--)
+		for (int i = 0; i < N_KERNEL; i++) {
+			const int rows = kernels[i].row_warps * MMA_ROWS, is_last = kernels[i].row_warps == WARPS;
+			if (n_row > rows && (is_staged || !is_last))
+				continue;
+			*m = layout_of(a, rows, kernels[i].tile, panel, is_staged);
+			if (m->bytes <= most_bytes)
+				return i;
+		}
+	return -1;
+}
+
 int attention_tensor_launch(const struct exec *exec, struct attention_args *a, int B)
 {
 	static int most_bytes, is_ready[N_KERNEL][3];
@@ -346,30 +361,21 @@ int attention_tensor_launch(const struct exec *exec, struct attention_args *a, i
 		cuda_check(
 		        cudaDeviceGetAttribute(&most_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "attention");
 	const int n_row = a->T * a->group, width = a->d_v <= 64 ? 0 : a->d_v <= 128 ? 1 : 2, panel = 64 << width;
-	for (int i = 0; i < N_KERNEL; i++) {
-		const int rows = kernels[i].row_warps * MMA_ROWS, is_last = kernels[i].row_warps == WARPS;
-		if (n_row > rows && !is_last)
-			continue;
-		struct tensor_layout m = layout_of(a, rows, kernels[i].tile, panel, n_row <= rows);
-		if (m.bytes > most_bytes)
-			m = layout_of(a, rows, kernels[i].tile, panel, 0);
-		if (m.bytes > most_bytes)
-			continue;
-		const tensor_kernel kernel = kernels[i].kernel[width];
-		if (!is_ready[i][width])
-			cuda_check(
-			        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_bytes),
-			        "attention");
-		is_ready[i][width] = 1;
-		const int n_panel = (a->d_v + panel - 1) / panel;
-		a->n_row_block = (n_row + rows - 1) / rows;
-		attention_split(exec, a, B, n_panel);
-		LAUNCH(kernel,
-		        dim3((unsigned)(a->n_row_block * a->n_split * a->n_group), (unsigned)n_panel, (unsigned)B),
-		        dim3(THREADS), (size_t)m.bytes, cuda.stream, *a, m);
-		cuda_launched("attention_tensor");
-		attention_join(a, B);
-		return 1;
-	}
-	return 0;
+	struct tensor_layout m;
+	const int i = choose(&m, a, n_row, panel, most_bytes);
+	if (i < 0)
+		return 0;
+	const tensor_kernel kernel = kernels[i].kernel[width];
+	if (!is_ready[i][width])
+		cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_bytes),
+		        "attention");
+	is_ready[i][width] = 1;
+	const int n_panel = (a->d_v + panel - 1) / panel, rows = kernels[i].row_warps * MMA_ROWS;
+	a->n_row_block = (n_row + rows - 1) / rows;
+	attention_split(exec, a, B, n_panel);
+	LAUNCH(kernel, dim3((unsigned)(a->n_row_block * a->n_split * a->n_group), (unsigned)n_panel, (unsigned)B),
+	        dim3(THREADS), (size_t)m.bytes, cuda.stream, *a, m);
+	cuda_launched("attention_tensor");
+	attention_join(a, B);
+	return 1;
 }

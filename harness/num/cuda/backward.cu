@@ -49,8 +49,9 @@ void cuda_column_sum(const struct exec *exec, real *out, const real *x, ptrdiff_
 	if (n < 1)
 		return;
 	float *parts = cuda_scratch<float>(exec, (long)n_block * n);
-	LAUNCH(sum_columns, dim3((unsigned)cuda_blocks(n, THREADS), (unsigned)n_block), THREADS, 0, cuda.stream, parts,
-	        x, ldx, m, n);
+	if (n_block) // a grid of nothing is an error
+		LAUNCH(sum_columns, dim3((unsigned)cuda_blocks(n, THREADS), (unsigned)n_block), THREADS, 0, cuda.stream,
+		        parts, x, ldx, m, n);
 	launch_add_parts(out, parts, n_block, n, accumulate);
 	arena_rewind(exec->scratch, mark);
 }

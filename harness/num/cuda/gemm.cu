@@ -8,20 +8,42 @@
 
 enum { THREADS = 256 };
 
-static __global__ void __launch_bounds__(THREADS)
-        round_rows(__nv_bfloat16 *out, long ldo, const float *x, ptrdiff_t ldx, long rows, int columns)
+// A chunk of eight numbers of a row a thread; what is behind the last number becomes 0.
+static __global__ void __launch_bounds__(THREADS) round_rows(
+        __nv_bfloat16 *out, long chunks, const float *x, ptrdiff_t ldx, long rows, int columns, int is_aligned)
 {
-	const long i = (long)blockIdx.x * THREADS + threadIdx.x;
-	if (i < rows * columns)
-		out[i / columns * ldo + i % columns] = __float2bfloat16_rn(x[i / columns * ldx + i % columns]);
+	const long i = (long)blockIdx.x * THREADS + threadIdx.x, row = i / chunks;
+	const int from = (int)(i - row * chunks) * CHUNK, n = min((int)CHUNK, columns - from);
+	const float *at = x + row * ldx + from;
+	float eight[CHUNK];
+	uint32_t pair[CHUNK / 2];
+	if (row >= rows)
+		return;
+	if (is_aligned && n == CHUNK) {
+		const float4 low = *(const float4 *)at, high = *(const float4 *)(at + 4);
+		eight[0] = low.x, eight[1] = low.y, eight[2] = low.z, eight[3] = low.w;
+		eight[4] = high.x, eight[5] = high.y, eight[6] = high.z, eight[7] = high.w;
+	} else {
+#pragma unroll
+		for (int j = 0; j < CHUNK; j++)
+			eight[j] = j < n ? at[j] : 0;
+	}
+#pragma unroll
+	for (int j = 0; j < CHUNK / 2; j++)
+		pair[j] = __bfloat16_as_ushort(__float2bfloat16_rn(eight[2 * j])) |
+		          (uint32_t)__bfloat16_as_ushort(__float2bfloat16_rn(eight[2 * j + 1])) << 16;
+	((uint4 *)out)[i] = make_uint4(pair[0], pair[1], pair[2], pair[3]);
 }
 
 const void *cuda_rounded(const struct exec *exec, long *ld, const real *x, ptrdiff_t ldx, long rows, int columns)
 {
-	*ld = (columns + CHUNK - 1) / CHUNK * CHUNK;
+	const long chunks = (columns + CHUNK - 1) / CHUNK;
+	*ld = chunks * CHUNK;
 	__nv_bfloat16 *to = cuda_scratch<__nv_bfloat16>(exec, rows * *ld);
-	LAUNCH(round_rows, cuda_blocks(rows * columns, THREADS), THREADS, 0, cuda.stream, to, *ld, x, ldx, rows,
-	        columns);
+	if (rows * chunks < 1)
+		return to;
+	LAUNCH(round_rows, cuda_blocks(rows * chunks, THREADS), THREADS, 0, cuda.stream, to, chunks, x, ldx, rows,
+	        columns, (uintptr_t)x % 16 == 0 && ldx % 4 == 0);
 	cuda_launched("round_rows");
 	return to;
 }
