@@ -289,12 +289,18 @@ static int make_cache(struct work *w, struct err *err)
 }
 
 // Enough rows to be quick; more would only take more memory.
+int perplexity_batch(int n_vocab, int context, int stride)
+{
+	const double logits_bytes = (double)stride * n_vocab * (double)sizeof(real);
+	const double most = fmin(BATCH_BYTES / logits_bytes, (double)BATCH_TOKENS / context);
+	return most < 1 ? 1 : (int)most;
+}
+
 static int batch_of(const struct work *w)
 {
 	const struct perplexity_config *c = w->config;
-	const double logits_bytes = (double)c->stride * w->model->config.n_vocab * (double)sizeof(real);
-	const double most = c->batch ? c->batch : fmin(BATCH_BYTES / logits_bytes, (double)BATCH_TOKENS / c->context);
-	return most < 1 ? 1 : most < (double)w->n_window ? (int)most : (int)w->n_window;
+	const int most = c->batch ? c->batch : perplexity_batch(w->model->config.n_vocab, c->context, c->stride);
+	return most < w->n_window ? most : (int)w->n_window;
 }
 
 int perplexity_measure(struct perplexity *result, struct model *model, const int *ids, long n_id,

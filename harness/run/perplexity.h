@@ -49,6 +49,8 @@ struct perplexity {
 	double agreement;       // share of tokens where both have the same most likely one
 };
 
+// Windows at a time where nobody says how many, before the text's own number: as many as are quick, at least one.
+int perplexity_batch(int n_vocab, int context, int stride);
 // Where the model lies, there it is measured (model->home). 0, or -1 with the sentence why this cannot be measured:
 // windows beyond the model's positions, a token beyond its vocabulary, a reference of another one, a text of one token,
 // a cache that would round nothing.

@@ -78,9 +78,12 @@ static double memory_of(const struct setup *setup, const struct recovery_config 
 	made.model = &model;
 	if (!setup->task) // converted, and nothing else
 		return 0;
-	const struct step_cost step = trainer_count(&made, c->batch, recomputes);
-	const double bytes =
-	        (c->steps ? 6.0 : 2.0) * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
+	// Tuning holds most; without it, gradients of the calibration text do, or two models that are measured.
+	const int T = setup->task->shape(setup->task_config).T,
+	          batch = c->steps ? c->batch : perplexity_batch(model.n_vocab, T, c->stride ? c->stride : T);
+	const double weights = c->steps ? 6 : c->how.ranks == RANKS_FISHER ? 3 : 2;
+	const struct step_cost step = trainer_count(&made, batch, recomputes);
+	const double bytes = weights * step.n_param * sizeof(real) + 2 * step.tensor_bytes + step.saved_bytes;
 	return place_is_apart(&c->place) ? bytes + step.scratch_bytes : bytes;
 }
 
